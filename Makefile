@@ -1,0 +1,30 @@
+# Everything from nothing: each target makes what it needs, says what it installs, and is quick the second time.
+#   make demo            simulated neighbours, the box, its page (ONCE=1: plays the story once and exits)
+#   make test            every test that this machine can run; names what it left out and why
+#   make bench           figures side by side with dcmtk, Orthanc, pynetdicom; table and bench.json
+#   make lock            renews the hashed requirements (needs the network)
+SHELL := /bin/bash
+PY    := .venv/bin/python
+ONCE  ?=
+
+.PHONY: demo test bench fuzz lock clean setup
+demo: setup
+	@$(PY) -m tests.demo $(if $(ONCE),--once)
+
+test: setup
+	@tests/run.sh
+
+bench: setup
+	@$(PY) -m tests.bench $(BENCH)
+
+fuzz: setup
+	@$(PY) -m tests.fuzz $(FUZZ)
+
+setup:
+	@tests/setup.sh
+
+lock:
+	@tests/lock.sh
+
+clean:
+	rm -rf .venv .cache bench.json

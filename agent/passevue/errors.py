@@ -1,0 +1,140 @@
+"""Every error of the box, in one tree split by whose side failed.
+
+The class decides whether to try again, never the text. A library's errors become ours in the one module that imports
+the library. Raising does not log; the owner of the loop logs once.
+
+    BoxError
+      ConfigError              the box refuses to start and says which key
+      StoreError               our own disk or database failed: nothing may be acknowledged
+        NoRoom                 the volume is full, or nearly: intake says no
+        Damaged                a page, a row or an object is not what was written
+      CabinetError             RIS, modality or PACS sent what we cannot take: answered in its own protocol
+        Hl7Error               with the AE/AR code, ERR location and table 0357 code to answer
+        DicomError             with the DIMSE status to answer
+      CredentialError          a key, certificate, token or sign-in is not usable now: entries are held, no try is burnt
+        CardError              CardAbsent, PinNeeded, PinBlocked: a person must act
+      NetworkError             no answer came: stays in the queue, tried again
+        InDoubt                the request left whole and no answer was understood: look up before sending again
+      Refused                  the far side said no, with its code: set aside for a person, never retried blindly
+      NotOnListeBlanche        the peer is unknown: answered 403, audited
+      TrustError               a signature, hash or seal is wrong: fail closed, never retried
+      Unreadable               bytes from outside are not what they claim to be, or pass a bound: the reader's caller
+                               says what that means to the sender
+
+Messages say what was expected and what came, and never hold an identity: they reach logs and the status page.
+`hint` is one French sentence for the person at the box.
+"""
+
+from enum import StrEnum
+
+
+class BoxError(Exception):
+    """Root of the tree. `message` is technical English for the log, `hint` plain French for the page."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(BoxError):
+    """A setting is missing or wrong. `key` is its dotted path in the configuration file."""
+
+    def __init__(self, key: str, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{key}: {message}", hint=hint)
+        self.key = key
+
+
+class StoreError(BoxError):
+    """The disk or the database failed: what was under way is not acknowledged."""
+
+
+class NoRoom(StoreError):
+    """The volume of the queue has no room left for new work (reliability § 5)."""
+
+
+class Damaged(StoreError):
+    """Something read back is not what was written."""
+
+
+class CabinetError(BoxError):
+    """A neighbour inside the centre sent what the box cannot take."""
+
+
+class Ack(StrEnum):
+    """HL7 v2 acknowledgement codes, MSA-1, table 0008 (original mode)."""
+
+    AA = "AA"  # taken in: the box now answers for it
+    AE = "AE"  # the message itself is wrong: sending it again as it is, is useless
+    AR = "AR"  # refused for a circumstance: may be sent again later
+
+
+class Hl7Error(CabinetError):
+    """What to answer to an HL7 v2 message that is not taken.
+
+    Attributes:
+        ack: `AE` or `AR`.
+        code: table 0357 (ERR-3), e.g. 101 required field missing.
+        location: ERR-2, e.g. `PID^1^3`; empty when unknown.
+        application_code: table 0533 (ERR-5), e.g. 904; None when there is none.
+    """
+
+    def __init__(
+        self, code: int, message: str, *, ack: Ack = Ack.AE, location: str = "", application_code: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.ack = ack
+        self.location = location
+        self.application_code = application_code
+
+
+class DicomError(CabinetError):
+    """What to answer to a DIMSE request that is not carried out: `status` is (0000,0900), e.g. 0xA700."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CredentialError(BoxError):
+    """A key, certificate, token or sign-in cannot be used now; the entry is held and no try is burnt (Q-14)."""
+
+
+class CardError(CredentialError):
+    """The card or its reader needs a person."""
+
+
+class NetworkError(BoxError):
+    """No answer came, or the far side is overloaded: same content again, later.
+
+    `retry_after_s` is the far side's own wish (HTTP Retry-After), None when it gave none.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class InDoubt(NetworkError):
+    """The request left whole, and no answer was understood: the far side may or may not have acted (Q-06)."""
+
+
+class Refused(BoxError):
+    """The far side, or our own checks, said no. `code` is stable and greppable, e.g. `XDSUnknownPatientId`."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{code}: {message}", hint=hint)
+        self.code = code
+
+
+class NotOnListeBlanche(BoxError):
+    """The peer's certificate is not on the liste blanche."""
+
+
+class TrustError(BoxError):
+    """A signature, hash, certificate or seal is wrong."""
+
+
+class Unreadable(BoxError):
+    """Bytes from outside are not what they claim to be, or pass a bound (reliability § 8)."""
