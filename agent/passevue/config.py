@@ -117,7 +117,7 @@ class Pacs(Section):
 
 
 class Structure(Section):
-    """One structure (site, cabinet) in whose name the box speaks: two IGC-Santé organisation certificates and their keys."""
+    """One structure (site, cabinet) in whose name the box speaks: two IGC-Santé certificates and their keys."""
 
     id: str = Field(
         description="StructIdNat: prefix and identifier, equal to OU of both certificates",

@@ -1,6 +1,6 @@
 """`make bench`: every figure side by side with its peers, as one table and as `bench.json`.
 
-Each `bench_*.py` beside this file has one `figures()` that yields `Figure`s. A name as argument (`make bench BENCH=dicom`)
+Each `bench_*.py` beside this file has one `figures()` that yields `Figure`s. A name (`make bench BENCH=dicom`)
 runs those alone. Figures are medians of at least five runs; machines are noisy: read the ratios.
 """
 

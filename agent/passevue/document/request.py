@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What an entry asks for its study. Whether a publication is a first one or a replacement is read off the archive."""
+    """What an entry asks for its study. Whether a publication replaces another is read off the archive."""
 
     PUBLISH = "publish"  # new report, replaced report, visibility change
     WITHDRAW = "withdraw"  # report deleted

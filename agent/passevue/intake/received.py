@@ -1,10 +1,9 @@
 """What the intake hands on: a thing as a neighbour sent it, and the promise to keep it.
 
-The intake knows neither the queue nor the documents. It is given one coroutine, `TakeIn`, which returns only once the
+The intake knows neither the queue nor the documents. It is given one coroutine, which returns only once the
 thing is committed and synced to the disk (Q-01). Only then does the neighbour get its positive answer.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
