@@ -1,0 +1,348 @@
+"""A throw-away IGC-Santé: root, sub-CA ORGANISATIONS, and the three leaf families of a DRIMbox (igc-sante.md §§ 1-4).
+
+Everything is made here, kept in one folder, and found there again by the next `Pki(folder)`: keys are slow to make.
+The shape is the real one (order of the DN, KU, EKU, policies, origin byte, PrivateKeyUsagePeriod, CRL), only the keys of
+the authorities are shorter. Nothing made here is worth anything outside a test.
+
+    pki = Pki(tmp_path)
+    pki.authority                    # PEM: root and sub-CA, what the box trusts
+    keys = pki.structure("10B0127189")
+    keys.auth_certificate, keys.auth_key, keys.sign_certificate, keys.sign_key
+    pki.server("127.0.0.1").certificate   # leaf, then its chain
+    pki.leaf(Family.ORG_SIGN, "10B0127189", not_after=long_ago)   # and whatever must be refused
+
+By hand: `python -m tests.peers.pki FOLDER STRUCT_ID HOST`.
+"""
+
+import fcntl
+import hashlib
+import ipaddress
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+POLICY = {
+    "test": ("1.2.250.1.213.1.7.2.1.1.1.1", "http://igc-sante.esante.gouv.fr/PC%20TEST"),
+    "production": ("1.2.250.1.213.1.7.1.1.2.5.1", "http://igc-sante.esante.gouv.fr/PC"),
+}
+ORIGIN = ObjectIdentifier("1.2.250.1.71.1.2.5")  # one byte in an OCTET STRING: 03 production, 83 test
+AUTHORITY_BITS = 2048  # the real ones have 4096, which takes seconds to make
+CRL_URL = {
+    "test": "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG-TEST.crl",
+    "production": "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+}
+
+
+class Family(StrEnum):
+    """Offers of the IGC-Santé that a DRIMbox uses (igc-sante.md § 2)."""
+
+    ORG_AUTH_CLI = "ORG-AUTH_CLI"
+    ORG_SIGN = "ORG-SIGN"
+    SERV_SSL_SERV = "SERV-SSL_SERV"
+
+
+_EKU = {
+    Family.ORG_AUTH_CLI: [Eku.CLIENT_AUTH],
+    Family.ORG_SIGN: [Eku.EMAIL_PROTECTION],
+    Family.SERV_SSL_SERV: [Eku.SERVER_AUTH, Eku.CLIENT_AUTH],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPaths:
+    """One certificate and its key. `certificate` holds the leaf, then sub-CA and root for a server."""
+
+    certificate: Path
+    key: Path
+
+    def load(self) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+        key = serialization.load_pem_private_key(self.key.read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        return x509.load_pem_x509_certificate(self.certificate.read_bytes()), key
+
+
+@dataclass(frozen=True, slots=True)
+class StructurePaths:
+    """The four files of one structure, named as in the configuration's `[[structures]]`."""
+
+    id: str
+    name: str
+    auth_certificate: Path
+    auth_key: Path
+    sign_certificate: Path
+    sign_key: Path
+
+    def as_config(self) -> dict[str, Any]:
+        """Keyword arguments of `passevue.config.Structure`."""
+        return {name: getattr(self, name) for name in StructurePaths.__slots__}
+
+
+class Pki:
+    """The authority of one realm, `test` or `production`, in one folder."""
+
+    def __init__(self, folder: Path, realm: str = "test") -> None:
+        self.folder = folder
+        self.realm = realm
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            self._root = self._authority("root", f"{self._test}AC RACINE IGC-SANTE ELEMENTAIRE", None)
+            self._sub = self._authority("sub", f"{self._test}AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", self._root)
+            self.authority = folder / "authority.pem"
+            if not self.authority.exists():
+                _write(self.authority, _pem(self._sub[0]) + _pem(self._root[0]))
+            self.crl = folder / "ACI-EL-ORG.crl"
+            if not self.crl.exists():
+                self._write_crl(())
+
+    @property
+    def root(self) -> x509.Certificate:
+        return self._root[0]
+
+    @property
+    def sub_authority(self) -> x509.Certificate:
+        return self._sub[0]
+
+    def structure(self, struct_id: str, name: str = "CABINET DE RADIOLOGIE DU PORT") -> StructurePaths:
+        """Both organisation certificates of one structure; `struct_id` is a StructIdNat."""
+        auth = self.leaf(Family.ORG_AUTH_CLI, struct_id, organisation=name)
+        sign = self.leaf(Family.ORG_SIGN, struct_id, organisation=name)
+        return StructurePaths(struct_id, name, auth.certificate, auth.key, sign.certificate, sign.key)
+
+    def server(self, host: str, names: Sequence[str] = ()) -> KeyPaths:
+        """A server's certificate for `host` (and other `names`), with its chain."""
+        return self.leaf(
+            Family.SERV_SSL_SERV, "318751275100020", common_name=host, names=(host, *names), organisation="ASIP-SANTE"
+        )
+
+    def leaf(
+        self,
+        family: Family,
+        struct_id: str,
+        *,
+        common_name: str = "DRIMbox",
+        organisation: str = "CABINET DE RADIOLOGIE DU PORT",
+        names: Sequence[str] = (),
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        key_usage_until: datetime | None = None,
+        origin: int | None = None,
+    ) -> KeyPaths:
+        """One certificate, made once for the same arguments; the optional ones make what must be refused."""
+        wanted = json.dumps([family, struct_id, common_name, organisation, list(names), str(not_before), str(not_after),
+                             str(key_usage_until), origin])  # fmt: skip
+        stem = f"{family}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+        paths = KeyPaths(self.folder / f"{stem}.pem", self.folder / f"{stem}.key")
+        with self._alone():
+            if paths.certificate.exists() and paths.key.exists():
+                return paths
+            key = rsa.generate_private_key(65537, 2048)
+            start = not_before or datetime.now(UTC) - timedelta(days=1)
+            end = not_after or start + timedelta(days=3 * 365)
+            if not_after and not not_before:
+                start = not_after - timedelta(days=3 * 365)
+            subject = _name(
+                (NameOID.COUNTRY_NAME, "FR"),
+                (NameOID.STATE_OR_PROVINCE_NAME, "Côte-d'Or (21)"),
+                (NameOID.ORGANIZATION_NAME, organisation[:40]),
+                (NameOID.ORGANIZATIONAL_UNIT_NAME, struct_id),
+                (NameOID.COMMON_NAME, common_name),
+            )
+            builder = self._builder(subject, key, self._sub, start, end)
+            builder = self._leaf_extensions(builder, family, names, start, key_usage_until or end, origin)
+            certificate = builder.sign(self._sub[1], hashes.SHA256())
+            chain = _pem(self._sub[0]) + _pem(self._root[0]) if family is Family.SERV_SSL_SERV else b""
+            _write(paths.key, _key_pem(key), secret=True)
+            _write(paths.certificate, _pem(certificate) + chain)
+        return paths
+
+    def p12(self, paths: KeyPaths, password: bytes, *, legacy: bool = False) -> Path:
+        """The same key and certificate as PKCS#12; `legacy` uses the 3DES of older deliveries."""
+        certificate, key = paths.load()
+        encryption: serialization.KeySerializationEncryption = serialization.BestAvailableEncryption(password)
+        if legacy:
+            encryption = (
+                serialization.PrivateFormat.PKCS12.encryption_builder()
+                .kdf_rounds(2048)
+                .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+                .hmac_hash(hashes.SHA1())
+                .build(password)
+            )
+        path = paths.certificate.with_suffix(".legacy.p12" if legacy else ".p12")
+        _write(path, pkcs12.serialize_key_and_certificates(b"DRIMbox", key, certificate, None, encryption), secret=True)
+        return path
+
+    def revoke(self, *certificates: x509.Certificate) -> None:
+        """A new CRL that names exactly these."""
+        with self._alone():
+            self._write_crl([certificate.serial_number for certificate in certificates])
+
+    # Making
+
+    @property
+    def _test(self) -> str:
+        return "TEST " if self.realm == "test" else ""
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _authority(
+        self, stem: str, common_name: str, issuer: tuple[x509.Certificate, rsa.RSAPrivateKey] | None
+    ) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+        paths = KeyPaths(self.folder / f"{stem}.pem", self.folder / f"{stem}.key")
+        if paths.certificate.exists() and paths.key.exists():
+            return paths.load()
+        key = rsa.generate_private_key(65537, AUTHORITY_BITS)
+        unit = "IGC-SANTE TEST" if self.realm == "test" else "IGC-SANTE"
+        name = _name(
+            (NameOID.COUNTRY_NAME, "FR"),
+            (NameOID.ORGANIZATION_NAME, "ASIP-SANTE"),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, "0002 187512751"),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, unit),
+            (NameOID.COMMON_NAME, common_name),
+        )
+        start = datetime(2013, 6, 25, tzinfo=UTC)
+        end = datetime.now(UTC) + timedelta(days=20 * 365)
+        builder = self._builder(name, key, issuer, start, end)
+        builder = (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else None), critical=True)
+            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(_policy("2.5.29.32.0", POLICY[self.realm][1]), critical=False)
+        )
+        certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+        _write(paths.key, _key_pem(key), secret=True)
+        _write(paths.certificate, _pem(certificate))
+        return certificate, key
+
+    def _builder(
+        self,
+        subject: x509.Name,
+        key: rsa.RSAPrivateKey,
+        issuer: tuple[x509.Certificate, rsa.RSAPrivateKey] | None,
+        start: datetime,
+        end: datetime,
+    ) -> x509.CertificateBuilder:
+        issuer_key = issuer[1].public_key() if issuer else key.public_key()
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer[0].subject if issuer else subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(end)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
+        )
+
+    def _leaf_extensions(
+        self,
+        builder: x509.CertificateBuilder,
+        family: Family,
+        names: Sequence[str],
+        start: datetime,
+        key_usage_until: datetime,
+        origin: int | None,
+    ) -> x509.CertificateBuilder:
+        byte = origin if origin is not None else (0x83 if self.realm == "test" else 0x03)
+        point = x509.DistributionPoint([x509.UniformResourceIdentifier(CRL_URL[self.realm])], None, None, None)
+        builder = (
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
+            .add_extension(
+                _key_usage(
+                    digital_signature=True,
+                    content_commitment=family is Family.ORG_SIGN,
+                    key_encipherment=family is Family.SERV_SSL_SERV,
+                ),
+                critical=True,
+            )
+            .add_extension(_policy(*POLICY[self.realm]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(_EKU[family]), critical=False)
+            .add_extension(x509.CRLDistributionPoints([point]), critical=False)
+            .add_extension(x509.UnrecognizedExtension(ORIGIN, bytes([4, 1, byte])), critical=False)
+        )
+        if family is Family.ORG_SIGN:
+            period = x509.PrivateKeyUsagePeriod(not_before=start, not_after=key_usage_until)
+            builder = builder.add_extension(period, critical=False)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), False)
+        return builder
+
+    def _write_crl(self, serials: Sequence[int]) -> None:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._sub[0].subject)
+            .last_update(now - timedelta(minutes=5))
+            .next_update(now + timedelta(days=7))
+            .add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._sub[1].public_key()), critical=False
+            )
+        )
+        for serial in serials:
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(revoked)
+        crl = builder.sign(self._sub[1], hashes.SHA256())
+        _write(self.crl, crl.public_bytes(serialization.Encoding.DER))
+
+
+def _name(*pairs: tuple[ObjectIdentifier, str]) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in pairs])
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _policy(oid: str, url: str) -> x509.CertificatePolicies:
+    return x509.CertificatePolicies([x509.PolicyInformation(ObjectIdentifier(oid), [url])])
+
+
+def _key_usage(**wanted: bool) -> x509.KeyUsage:
+    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
+    return x509.KeyUsage(**{name: wanted.get(name, False) for name in every})
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, content: bytes, *, secret: bool = False) -> None:
+    part = path.with_name(path.name + ".part")
+    part.touch(mode=0o600 if secret else 0o644)
+    part.write_bytes(content)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    made = Pki(Path(sys.argv[1]))
+    print(made.authority)
+    for file in made.structure(sys.argv[2]).as_config().values():
+        print(file)
+    print(made.server(sys.argv[3], ("localhost",)).certificate)
