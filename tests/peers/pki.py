@@ -1,8 +1,8 @@
 """A throw-away IGC-Santé: root, sub-CA ORGANISATIONS, and the three leaf families of a DRIMbox (igc-sante.md §§ 1-4).
 
 Everything is made here, kept in one folder, and found there again by the next `Pki(folder)`: keys are slow to make.
-The shape is the real one (order of the DN, KU, EKU, policies, origin byte, PrivateKeyUsagePeriod, CRL), only the keys of
-the authorities are shorter. Nothing made here is worth anything outside a test.
+The shape is the real one (order of the DN, KU, EKU, policies, origin byte, PrivateKeyUsagePeriod, CRL); only the keys
+of the authorities are shorter. Nothing made here is worth anything outside a test.
 
     pki = Pki(tmp_path)
     pki.authority                    # PEM: root and sub-CA, what the box trusts
