@@ -1,24 +1,49 @@
 """The one configuration file: TOML, a section per neighbour, checked whole at start.
 
-Every setting has a safe default where one exists, its unit in its name, and a line that says what it is: the same text
-makes `passevue config example`. Unknown keys are errors. Nothing here turns a control off. Secrets are not settings:
-private keys are read from files that systemd hands over (`credentials_dir`) or stay in a card or TPM.
+Every setting has a safe default where one exists, its unit in its name, and a line that says what it is (in French in
+`config_example`, for the person at the site). Unknown keys are errors. Nothing here turns a control off. Secrets are
+not settings: private keys are read from files that systemd hands over (`credentials_dir`) or stay in a card or TPM.
+
+What one key alone can show to be wrong is refused here; what takes two keys, or a look at the disk, in `config_check`.
 """
 
+import os
+import stat
 import tomllib
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 
 from passevue.errors import ConfigError
+
+MAX_FILE_BYTES = 1 << 20  # a full example is 10 KiB; a larger file is not ours (reliability N-23)
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    return _folder("folder", info) / path
+
+
+def _among_credentials(path: Path, info: ValidationInfo) -> Path:
+    return _folder("credentials", info) / path
+
+
+def _folder(name: str, info: ValidationInfo) -> Path:
+    context: dict[str, Path] = info.context or {}  # empty when a Config is made in Python: paths stay as they are
+    return context.get(name, Path())
+
+
+File = Annotated[Path, AfterValidator(_beside_the_file)]
+KeyFile = Annotated[Path, AfterValidator(_among_credentials)]
 
 Network = IPv4Network | IPv6Network
 Port = Annotated[int, Field(ge=1, le=65535)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 Oid = Annotated[str, Field(max_length=64, pattern=r"^[0-2](\.(0|[1-9]\d*))+$")]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
@@ -29,9 +54,9 @@ class Section(BaseModel):
 class Tls(Section):
     """Certificate of one of our listeners, and who may speak to it."""
 
-    certificate: Path = Field(description="PEM file: our certificate, then its chain")
-    key: Path = Field(description="PEM file: its private key, readable by the box only")
-    client_authority: Path | None = Field(
+    certificate: File = Field(description="PEM file: our certificate, then its chain")
+    key: KeyFile = Field(description="PEM file: its private key, readable by the box only")
+    client_authority: File | None = Field(
         None, description="PEM file: authorities of the neighbours' certificates; asked for when set"
     )
 
@@ -40,7 +65,7 @@ class Box(Section):
     """The box itself."""
 
     name: str = Field(description="name of this box, as shown on its page", max_length=60)
-    data_dir: Path = Field(description="folder of the queue, the images and the audit trail")
+    data_dir: File = Field(description="folder of the queue, the images and the audit trail")
     oid: Oid = Field(description="OID of this box: XDSSubmissionSet.sourceId, root of what it identifies")
     manufacturer: str = Field("Passevue", description="DICOM Manufacturer written in each KOS", max_length=64)
     timezone: str = Field("Europe/Paris", description="time zone of the centre, for the dates of the KOS")
@@ -48,7 +73,7 @@ class Box(Section):
         "production", description="which IGC-Santé chain and which INS OIDs are taken"
     )
     retrieve_url: HttpUrl = Field(description="https address under which other DRIMboxes fetch images from this box")
-    credentials_dir: Path | None = Field(None, description="folder of private keys; default: what systemd hands over")
+    credentials_dir: File | None = Field(None, description="folder of private keys; default: what systemd hands over")
 
 
 class Ris(Section):
@@ -109,7 +134,7 @@ class Pacs(Section):
     ae_title: AeTitle = Field(description="AE title of the PACS")
     our_ae_title: AeTitle = Field("PASSEVUE", description="AE title that the PACS knows us by")
     tls: Tls | None = Field(None, description="DICOM over TLS towards the PACS when set")
-    authority: Path | None = Field(None, description="PEM file: authority of the PACS's certificate")
+    authority: File | None = Field(None, description="PEM file: authority of the PACS's certificate")
     retrieve: Literal["c-get", "c-move", "wado-rs"] = Field("c-get", description="how key image notes are fetched")
     dicomweb_url: HttpUrl | None = Field(None, description="QIDO-RS and WADO-RS root; QIDO-RS replaces C-FIND when set")
     timeout_s: Seconds = Field(30, description="longest wait for an answer of the PACS")
@@ -127,17 +152,17 @@ class Structure(Section):
     sector: str = Field(
         "SA07", description="Secteur_Activite of the VIHF when the report does not say", pattern=r"^SA\d{2}$"
     )
-    auth_certificate: Path = Field(description="PEM file: ORG AUTH_CLI certificate, opens TLS")
-    auth_key: Path = Field(description="PEM file of its key, in the credentials folder when relative")
-    sign_certificate: Path = Field(description="PEM file: ORG SIGN certificate, signs VIHF and submission sets")
-    sign_key: Path = Field(description="PEM file of its key, in the credentials folder when relative")
+    auth_certificate: File = Field(description="PEM file: ORG AUTH_CLI certificate, opens TLS")
+    auth_key: KeyFile = Field(description="PEM file of its key, in the credentials folder when relative")
+    sign_certificate: File = Field(description="PEM file: ORG SIGN certificate, signs VIHF and submission sets")
+    sign_key: KeyFile = Field(description="PEM file of its key, in the credentials folder when relative")
 
 
 class Registry(Section):
     """The DMP."""
 
     url: HttpUrl = Field(description="base address of its services, without /registry or /repository")
-    authority: Path = Field(description="PEM file: IGC-Santé authorities of the DMP's server certificate")
+    authority: File = Field(description="PEM file: IGC-Santé authorities of the DMP's server certificate")
     digest: Literal["sha1", "sha256"] = Field("sha1", description="algorithm of VIHF and XAdES signatures")
     timeout_s: Seconds = Field(60, description="longest wait for an answer")
     connect_timeout_s: Seconds = Field(10, description="longest wait for a connection")
@@ -178,23 +203,105 @@ class Config(Section):
     page: Page = Page()
 
 
-def load(path: Path) -> Config:
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """The configuration in `path`; relative files in it are looked for beside it.
+
+    Private keys are looked for in `box.credentials_dir`, else where systemd hands credentials over, else beside it.
 
     Raises:
         ConfigError: the file is missing, not TOML, or a key is wrong; the first one is named.
     """
+    found = parse(read(path), path, environ)
+    if isinstance(found, Config):
+        return found
+    raise found[0]
+
+
+def read(path: Path) -> str:
+    """The text of a configuration file, read with bounds: a regular file, of reasonable size, in UTF-8 (N-23).
+
+    Raises:
+        ConfigError: it is missing, a link, a device, too large, or not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(
-            str(path), f"cannot be read: {err}", hint="Vérifiez le chemin du fichier de configuration."
-        ) from err
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as err:
+        hint = "Vérifiez le chemin du fichier de configuration ; un lien symbolique n'est pas accepté."
+        raise ConfigError(str(path), f"cannot be read: {err.strerror}", hint=hint) from err
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ConfigError(str(path), "is not a regular file", hint="Donnez un fichier ordinaire.")
+    with open(handle, "rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(str(path), f"is larger than {MAX_FILE_BYTES} bytes", hint="Ce n'est pas une configuration.")
     try:
-        return Config.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as err:
-        raise ConfigError(str(path), f"is not TOML: {err}", hint="Corrigez la ligne indiquée.") from err
+        return data.decode("utf-8")
+    except UnicodeDecodeError as err:
+        hint = "Enregistrez le fichier en UTF-8."
+        raise ConfigError(str(path), f"is not UTF-8 at byte {err.start}", hint=hint) from err
+
+
+def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Config | list[ConfigError]:
+    """The configuration in `text`, or everything that is wrong with it, each with its key. `path` is where it lies."""
+    try:
+        tree = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as err:  # tomllib recurses once a nested bracket
+        return [ConfigError(path.name, f"is not TOML: {err}", hint="Corrigez la ligne indiquée.")]
+    try:
+        return Config.model_validate(tree, context=_folders(tree, path, environ))
     except ValidationError as err:
-        first = err.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(key, first["msg"], hint=f"Corrigez « {key} » dans {path.name}.") from err
+        return [_config_error(problem) for problem in err.errors(include_url=False, include_input=False)]
+
+
+def _folders(tree: dict[str, Any], path: Path, environ: Mapping[str, str]) -> dict[str, Path]:
+    folder = path.absolute().parent
+    box = tree.get("box")
+    asked = box.get("credentials_dir") if isinstance(box, dict) else None
+    handed = asked if isinstance(asked, str) else environ.get("CREDENTIALS_DIRECTORY", "")
+    return {"folder": folder, "credentials": folder / handed}
+
+
+def _config_error(problem: ErrorDetails) -> ConfigError:
+    key = printable(".".join(str(part) for part in problem["loc"]))
+    french = _FRENCH.get(problem["type"], "valeur refusée").format_map(problem.get("ctx", {}))
+    return ConfigError(key, problem["msg"], hint=f"« {key} » : {printable(french)}.")
+
+
+# What a person reads for each kind of pydantic error; the English message goes to the log.
+_FRENCH = {
+    "missing": "réglage obligatoire absent",
+    "extra_forbidden": "réglage inconnu, vérifiez l'orthographe et la section",
+    "string_type": "un texte entre guillemets est attendu",
+    "string_too_long": "texte trop long ({max_length} caractères au plus)",
+    "string_too_short": "texte trop court ({min_length} caractères au moins)",
+    "string_pattern_mismatch": "la forme n'est pas celle attendue",
+    "int_type": "un nombre entier est attendu",
+    "int_parsing": "un nombre entier est attendu",
+    "int_from_float": "un nombre entier est attendu",
+    "float_type": "un nombre est attendu",
+    "float_parsing": "un nombre est attendu",
+    "finite_number": "un nombre fini est attendu",
+    "greater_than": "la valeur doit être supérieure à {gt}",
+    "greater_than_equal": "la valeur doit être au moins {ge}",
+    "less_than_equal": "la valeur doit être au plus {le}",
+    "literal_error": "valeurs possibles : {expected}",
+    "url_parsing": "une adresse http:// ou https:// est attendue",
+    "url_scheme": "une adresse http:// ou https:// est attendue",
+    "url_type": "une adresse entre guillemets est attendue",
+    "ip_v4_network": "un réseau est attendu, par exemple 192.168.1.0/24",
+    "ip_v6_network": "un réseau est attendu, par exemple fd00::/64",
+    "ip_any_network": "un réseau est attendu, par exemple 192.168.1.0/24",
+    "path_type": "un chemin de fichier entre guillemets est attendu",
+    "model_type": "une section est attendue, pas une valeur seule",
+    "model_attributes_type": "une section est attendue, pas une valeur seule",
+    "dict_type": "une section est attendue, pas une valeur seule",
+    "tuple_type": "une liste est attendue, entre crochets",
+    "too_short": "il en faut au moins {min_length}",
+}
+
+
+def printable(text: str, longest: int = 120) -> str:
+    """`text` without what could act on a terminal, and cut: keys and values of a hostile file are shown to people."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
