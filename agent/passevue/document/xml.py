@@ -1,0 +1,89 @@
+"""The one XML parser of the box: every document from outside comes through `parse`.
+
+Rules (reliability.md § 8, N-10): no DTD at all, so no entities and no amplification; nothing is fetched; XInclude is
+not known; size, depth, attributes and elements are bounded. Processing instructions and comments are dropped, and text
+that a comment cuts in two is one text. A single huge text node is normal: the PDF of a report is one of some hundred kB.
+
+Facts: lxml learns of a DTD only after it has read it, and its amplification guard is off once huge text nodes are
+allowed. Expat therefore goes over the same bytes first and stops at the first `<!DOCTYPE`. Bytes that only one of the
+two understands are refused.
+"""
+
+from xml.parsers import expat
+
+from lxml import etree
+
+from passevue.errors import Unreadable
+
+MAX_BYTES = 32 << 20
+MAX_DEPTH = 64
+MAX_ATTRIBUTES = 256  # of one element
+MAX_ELEMENTS = 200_000  # a level 3 report has some thousands
+
+
+class _Gate:
+    """Expat handlers that count, and refuse."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.elements = 0
+
+    def start(self, _name: str, attributes: list[str]) -> None:
+        self.depth += 1
+        self.elements += 1
+        if self.depth > MAX_DEPTH:
+            raise Unreadable(f"XML: expected at most {MAX_DEPTH} levels")
+        if len(attributes) > 2 * MAX_ATTRIBUTES:
+            raise Unreadable(f"XML: expected at most {MAX_ATTRIBUTES} attributes on an element")
+        if self.elements > MAX_ELEMENTS:
+            raise Unreadable(f"XML: expected at most {MAX_ELEMENTS} elements")
+
+    def end(self, _name: str) -> None:
+        self.depth -= 1
+
+    def doctype(self, *_args: object) -> None:
+        raise Unreadable("XML: a DTD is never taken")
+
+
+def _pass_gate(data: bytes) -> None:
+    gate = _Gate()
+    reader = expat.ParserCreate()
+    reader.ordered_attributes = True
+    reader.StartElementHandler = gate.start
+    reader.EndElementHandler = gate.end
+    reader.StartDoctypeDeclHandler = gate.doctype
+    try:
+        reader.Parse(data, True)
+    except expat.ExpatError as err:
+        raise Unreadable(f"XML: not well-formed at line {err.lineno}") from err
+    except (LookupError, ValueError) as err:  # an encoding that Python does not know, or of several bytes
+        raise Unreadable("XML: unknown encoding") from err
+
+
+def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> etree._Element:
+    """The root element of the document in `data`.
+
+    Raises:
+        Unreadable: not well-formed, holds a DTD, or passes a bound.
+    """
+    if len(data) > max_bytes:
+        raise Unreadable(f"XML: expected at most {max_bytes} bytes, got {len(data)}")
+    _pass_gate(data)
+    reader = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(data, reader)
+    except etree.XMLSyntaxError as err:
+        raise Unreadable(f"XML: not well-formed at line {err.lineno}") from err
+    except (LookupError, ValueError) as err:
+        raise Unreadable("XML: unknown encoding") from err
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise Unreadable("XML: a DTD is never taken")
+    return root
