@@ -34,8 +34,17 @@ from aiohttp import web
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, build_context, evt
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context, evt
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
@@ -66,6 +75,16 @@ KEYS = {
 ALL_KEYS = tuple(key for keys in KEYS.values() for key in keys)
 UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 LEVELS = tuple(KEYS)
+TRANSFER_SYNTAXES = [  # few: pynetdicom copies all of them for each class and each association
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    RLELossless,
+]
 
 
 @dataclass
@@ -105,7 +124,7 @@ class PacsPeer:
     asked: list[str] = field(default_factory=list)  # what came in: "C-FIND STUDY", "WADO-RS"…
 
     def __post_init__(self) -> None:
-        self._instances: dict[str, Dataset] = {}
+        self._studies: dict[str, dict[str, Dataset]] = {}  # study UID → SOP Instance UID → instance
         self._lock = threading.Lock()
         self._stack = contextlib.AsyncExitStack()
 
@@ -114,15 +133,18 @@ class PacsPeer:
     def add(self, *datasets: Dataset) -> None:
         """Take instances in; one with a known SOPInstanceUID replaces the old."""
         with self._lock:
-            self._instances |= {str(ds.SOPInstanceUID): ds for ds in datasets}
+            for ds in datasets:
+                self._studies.setdefault(str(ds.StudyInstanceUID), {})[str(ds.SOPInstanceUID)] = ds
 
     def remove(self, *sop_uids: str) -> None:
         with self._lock:
-            for uid in sop_uids:
-                del self._instances[uid]
+            for study in self._studies.values():
+                for uid in sop_uids:
+                    study.pop(uid, None)
 
     def remove_study(self, study_uid: str) -> None:
-        self.remove(*[uid for uid, ds in self.held() if ds.StudyInstanceUID == study_uid])
+        with self._lock:
+            del self._studies[study_uid]
 
     def reject(self, note: Dataset) -> None:
         """Keep a rejection note, and hide the instances that it names, as an IOCM image manager does."""
@@ -133,11 +155,14 @@ class PacsPeer:
             for series in study.ReferencedSeriesSequence
             for sop in series.ReferencedSOPSequence
         }
-        self.remove(*[uid for uid, _ in self.held() if uid in named])
+        self.remove(*named)
 
-    def held(self) -> list[tuple[str, Dataset]]:
+    def held(self, study_uid: str = "") -> list[Dataset]:
+        """All instances, or those of one study."""
         with self._lock:
-            return list(self._instances.items())
+            if study_uid not in ("", "*"):
+                return [ds for uid in study_uid.split("\\") for ds in self._studies.get(uid, {}).values()]
+            return [ds for study in self._studies.values() for ds in study.values()]
 
     # Life
 
@@ -161,8 +186,9 @@ class PacsPeer:
         top = LEVELS.index(level)
         known = KEYS[level] if not self.relational else [key for name in LEVELS[: top + 1] for key in KEYS[name]]
         entities: dict[str, Dataset] = {}
-        for _, ds in self.held():
-            if all(_matches(ds, key, wanted) for key, wanted in query.items()):
+        filters = [(key, wanted) for key, wanted in query.items() if wanted not in ("", "*")]
+        for ds in self.held(query.get("StudyInstanceUID", "")):
+            if all(_matches(ds, key, wanted) for key, wanted in filters):
                 entities.setdefault(str(ds[UNIQUE[level]].value), ds)
         above = [UNIQUE[name] for name in LEVELS[:top]]
         for ds in entities.values():
@@ -203,9 +229,10 @@ class PacsPeer:
     def retrieved(self, query: dict[str, str]) -> list[Dataset]:
         """The instances that a retrieval names, or another of the same study when `faults` say so."""
         uids = {key: query[key] for key in UNIQUE.values() if query.get(key)}
-        found = [ds for _, ds in self.held() if all(_matches(ds, key, wanted) for key, wanted in uids.items())]
+        study = self.held(query.get("StudyInstanceUID", ""))
+        found = [ds for ds in study if all(_matches(ds, key, wanted) for key, wanted in uids.items())]
         if self.faults.other_instance and found:
-            return [ds for _, ds in self.held() if ds.SOPInstanceUID != found[0].SOPInstanceUID][:1]
+            return [ds for ds in self.held() if ds.SOPInstanceUID != found[0].SOPInstanceUID][:1]
         return found
 
 
@@ -227,8 +254,6 @@ def _with_meta(ds: Dataset) -> Dataset:
 
 
 def _matches(ds: Dataset, key: str, wanted: str) -> bool:
-    if wanted in ("", "*"):
-        return True
     return str(ds.get(key) or "") in wanted.split("\\")
 
 
@@ -248,7 +273,7 @@ async def _dicom(peer: PacsPeer) -> AsyncIterator[None]:
     ):
         ae.add_supported_context(model, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
     for context in AllStoragePresentationContexts:
-        ae.add_supported_context(str(context.abstract_syntax), ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
+        ae.add_supported_context(str(context.abstract_syntax), TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
     handlers: list[tuple[Any, ...]] = [
         (evt.EVT_CONN_OPEN, _without_delay),
         (evt.EVT_REQUESTED, _on_request, [peer]),
