@@ -46,7 +46,7 @@ FIELDS = frozenset(
         "answer", "ack", "code", "status", "reason", "error", "error_class", "cause", "hint", "where", "level",
         "breaker", "location", "warning",
         # this machine
-        "path", "setting", "library", "said", "certificate", "serial", "signal",
+        "path", "setting", "head", "library", "said", "certificate", "serial", "signal",
     }
 )  # fmt: skip
 LONGEST = 300

@@ -1,0 +1,301 @@
+"""Where audit records go: append-only files, each record chained to the one before, synced before it counts (LOG-01).
+
+A file is a header line, then a line a record:
+
+    passevue-audit 1 <number of its first record> <chain before it>
+    <number> <chain> <AuditMessage, one line of XML>
+
+with `chain = SHA-256(chain before || number || XML)` in hexadecimal. Changing, dropping or moving a record breaks the
+chain from there on, which `verify` tells. Cutting records off the end is told only by a chain value noted elsewhere:
+the head goes to the log at each start and each new file, and a daily signed head is the appliance's part (LOG-03).
+
+Rules kept here:
+- folder 0700, files 0600, opened for appending only; a full file is never touched again, the next one begins;
+- several processes may write (the box, a command line): an advisory lock, and the end is read again when it has moved;
+- half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added;
+- records that wait at the same moment share one sync.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from passevue.errors import Damaged, StoreError
+from passevue.status.audit import Event, to_xml
+
+MAX_FILE_BYTES = 16 << 20  # some 15,000 records: a week of a busy centre, still opened by any editor
+MAX_RECORD_BYTES = 1 << 20
+MAX_WAITING = 10_000  # records not yet on the disk; more means that the disk has stopped
+START = "0" * 64
+WRITE_TIMEOUT_S = 30.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the trail: number and chain of its last record, 0 and zeros when there is none."""
+
+    number: int = 0
+    chain: str = START
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found: `wrong` is empty when the trail is whole."""
+
+    records: int
+    files: int
+    head: Head
+    wrong: tuple[str, ...] = ()
+
+
+class AuditTrail:
+    """The trail of one box. `record` returns once the record is on the disk; `note` does not wait for that."""
+
+    name = "audit"
+
+    def __init__(self, folder: Path, source_id: str, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
+        self._folder = folder
+        self._source_id = source_id
+        self._max_file_bytes = max_file_bytes
+        self._waiting: list[tuple[bytes, asyncio.Future[None] | None]] = []
+        self._wake = asyncio.Event()
+        self._known = (Path(), 0, Head())  # last file, its size, head: as we left them
+        self._closed = False
+
+    async def record(self, event: Event) -> None:
+        """Keep `event`; return when it is synced.
+
+        Raises:
+            StoreError: it could not be kept: nothing national may happen (LOG-01).
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._put(event, done)
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await done
+        except TimeoutError as err:
+            raise StoreError("audit trail did not take a record in time") from err
+
+    def note(self, event: Event) -> None:
+        """Keep `event` soon: for what is refused at the door, where a flood must not wait for the disk.
+
+        Raises:
+            StoreError: too many records wait.
+        """
+        self._put(event, None)
+
+    def _put(self, event: Event, done: asyncio.Future[None] | None) -> None:
+        if self._closed or len(self._waiting) >= MAX_WAITING:
+            raise StoreError("audit trail takes no more records", hint="Le journal d'audit ne s'écrit plus.")
+        xml = to_xml(event, self._source_id)
+        if len(xml) > MAX_RECORD_BYTES:
+            raise StoreError(f"audit record is longer than {MAX_RECORD_BYTES} bytes")
+        self._waiting.append((xml, done))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write what waits, until cancelled; what waits then is still written."""
+        flushing = asyncio.ensure_future(self._flush())
+        try:
+            while True:
+                await asyncio.shield(flushing)  # a cancelled wait leaves the thread writing: its callers are answered
+                await self._wake.wait()
+                self._wake.clear()
+                flushing = asyncio.ensure_future(self._flush())
+        finally:
+            self._closed = True
+            await flushing
+            await self._flush()
+
+    async def _flush(self) -> None:
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        failed: Exception | None = None
+        try:
+            await asyncio.to_thread(self.append, [xml for xml, _ in batch])
+        except (OSError, StoreError) as err:
+            log.error("audit_not_written", records=len(batch), error_class=type(err).__name__)
+            failed = StoreError("audit trail cannot be written", hint="Le journal d'audit ne s'écrit plus.")
+            failed.__cause__ = err
+        for _, done in batch:
+            if done is not None and not done.done():
+                done.set_exception(failed) if failed else done.set_result(None)
+
+    # --- on a thread, or in a command ------------------------------------------------------------------------------
+
+    def append(self, records: Sequence[bytes]) -> Head:
+        """Write and sync `records`; the new head. Blocks.
+
+        Raises:
+            OSError, StoreError: nothing of it counts.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(self._folder):
+            path, size, before = self._end()
+            head, lines = before, []
+            for xml in records:
+                head = _next(head, xml)
+                lines.append(f"{head.number} {head.chain} ".encode() + xml + b"\n")
+            if not path.name or size >= self._max_file_bytes:
+                path, size = self._begin(before)
+            data = b"".join(lines)
+            _append(path, data)
+            self._known = (path, size + len(data), head)
+            return head
+
+    def _end(self) -> tuple[Path, int, Head]:
+        """Last file, its size and the head: remembered, or read again when another process has written."""
+        path, size, _ = self._known
+        files = _files(self._folder)
+        while files and (files[-1] != path or files[-1].stat().st_size != size):
+            path, size, _ = self._known = _read_end(files[-1])
+            if size == 0:  # its header was torn: the file never began
+                files.pop().unlink()
+        return self._known if files else (Path(), 0, Head())
+
+    def _begin(self, before: Head) -> tuple[Path, int]:
+        number = before.number + 1
+        path = self._folder / f"audit-{number:010d}.log"
+        header = f"passevue-audit 1 {number} {before.chain}\n".encode()
+        _append(path, header, create=True)
+        _sync_folder(self._folder)
+        log.info("audit_file_begun", first=number, head=before.chain)
+        return path, len(header)
+
+
+def verify(folder: Path, progress: Callable[[int], None] = lambda done: None) -> Verdict:
+    """Read the whole trail and check each link. `progress` is told how many bytes have been read. Blocks."""
+    wrong: list[str] = []
+    head = Head()
+    records = 0
+    files = _files(folder)
+    for path in files:
+        first = True
+        for line in _lines(path):
+            progress(len(line))
+            try:
+                if first:
+                    head = _check_header(line, head, is_first=path == files[0])
+                    first = False
+                else:
+                    head = _check_record(line, head)
+                    records += 1
+            except Damaged as err:
+                wrong.append(f"{path.name}: {err.message}")
+                head = _resume(line, head)
+                first = False
+    return Verdict(records, len(files), head, tuple(wrong))
+
+
+def _check_header(line: bytes, before: Head, *, is_first: bool) -> Head:
+    words = line.decode("ascii", "replace").split()
+    if len(words) != 4 or words[:2] != ["passevue-audit", "1"] or not _plausible(words[2].encode(), words[3].encode()):
+        raise Damaged("the first line is not a header")
+    named = Head(int(words[2]) - 1, words[3])
+    if not is_first and named != before:
+        raise Damaged(f"the file follows record {named.number}, the trail before it ends at {before.number}")
+    return named
+
+
+def _check_record(line: bytes, before: Head) -> Head:
+    words = line.split(b" ", 2)
+    if not line.endswith(b"\n") or len(words) != 3:
+        raise Damaged(f"record {before.number + 1} is incomplete")
+    expected = _next(before, words[2].rstrip(b"\n"))
+    if words[0] != str(expected.number).encode():
+        raise Damaged(f"expected record {expected.number}, found another number")
+    if words[1] != expected.chain.encode():
+        raise Damaged(f"record {expected.number} is not what was written")
+    return expected
+
+
+def _resume(line: bytes, before: Head) -> Head:
+    """What the line says of itself: where the trail goes on, after a broken link (told once) or a restart."""
+    words = line.split()[:4]
+    if words[:2] == [b"passevue-audit", b"1"] and len(words) == 4 and _plausible(words[2], words[3]):
+        return Head(int(words[2]) - 1, words[3].decode())
+    if len(words) > 2 and _plausible(words[0], words[1]):
+        return Head(int(words[0]), words[1].decode())
+    return Head(before.number + 1, before.chain)
+
+
+def _plausible(number: bytes, chain: bytes) -> bool:
+    return number.isdigit() and len(number) < 19 and len(chain) == 64 and chain.isalnum()
+
+
+def _next(head: Head, xml: bytes) -> Head:
+    number = head.number + 1
+    chain = hashlib.sha256(head.chain.encode() + str(number).encode() + xml).hexdigest()
+    return Head(number, chain)
+
+
+def _read_end(path: Path) -> tuple[Path, int, Head]:
+    """The head that the last file ends with; a torn end is set aside first."""
+    head = Head()
+    whole = 0
+    for line in _lines(path):
+        if not line.endswith(b"\n"):
+            _set_torn_aside(path, whole)
+            break
+        head = _resume(line, head)
+        whole += len(line)
+    return path, whole, head
+
+
+def _set_torn_aside(path: Path, whole: int) -> None:
+    data = path.read_bytes()
+    log.warning("audit_record_torn", bytes=len(data) - whole)
+    _append(path.with_suffix(f".{whole}.torn"), data[whole:], create=True)
+    os.truncate(path, whole)
+    _sync_folder(path.parent)
+
+
+def _append(path: Path, data: bytes, *, create: bool = False) -> None:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    handle = os.open(path, flags, 0o600)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("audit-*.log"))
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines with their end; one longer than a record can be is cut, and so fails its check."""
+    with path.open("rb") as file:
+        while line := file.readline(MAX_RECORD_BYTES + 200):
+            yield line

@@ -1,0 +1,179 @@
+"""The audit trail: synced before it counts, chained, whole after a cut, and honest about what was changed."""
+
+import asyncio
+import multiprocessing
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passevue.errors import StoreError
+from passevue.status.audit import box_started, person_acted
+from passevue.status.audit_trail import MAX_WAITING, AuditTrail, verify
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def running(trail: AuditTrail) -> AsyncIterator[AuditTrail]:
+    task = asyncio.create_task(trail.run())
+    yield trail
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _records(count: int, start: int = 0) -> list[bytes]:
+    return [b"<AuditMessage n='%d'/>" % number for number in range(start, start + count)]
+
+
+async def test_a_record_is_on_the_disk_when_recording_returns(tmp_path: Path) -> None:
+    async with running(AuditTrail(tmp_path / "audit", "box")) as trail:
+        await trail.record(box_started(NOW, "0.1"))
+        (path,) = await asyncio.to_thread(lambda: list((tmp_path / "audit").glob("*.log")))
+        assert b"110120" in await asyncio.to_thread(path.read_bytes)
+    assert (await asyncio.to_thread(verify, tmp_path / "audit")).records == 1
+    assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_what_waits_when_the_box_stops_is_still_written(tmp_path: Path) -> None:
+    async with running(AuditTrail(tmp_path, "box")) as trail:
+        await asyncio.sleep(0)
+        for number in range(50):
+            trail.note(person_acted(NOW, "root", "retry", number))
+    assert (await asyncio.to_thread(verify, tmp_path)).records == 50
+    with pytest.raises(StoreError):
+        trail.note(box_started(NOW, "0.1"))
+
+
+async def test_many_at_once_are_all_kept_in_order(tmp_path: Path) -> None:
+    async with running(AuditTrail(tmp_path, "box", max_file_bytes=20_000)) as trail:
+        await asyncio.gather(*(trail.record(person_acted(NOW, "root", "retry", n)) for n in range(100)))
+        await asyncio.gather(*(trail.record(person_acted(NOW, "root", "retry", n)) for n in range(100)))
+    found = await asyncio.to_thread(verify, tmp_path)
+    assert (found.records, found.head.number, found.wrong) == (200, 200, ())
+    assert found.files > 1
+
+
+async def test_a_trail_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "audit").write_text("not a folder")
+    async with running(AuditTrail(tmp_path / "audit", "box")) as trail:
+        with pytest.raises(StoreError) as failed:
+            await trail.record(box_started(NOW, "0.1"))
+        assert failed.value.hint
+
+
+def test_more_than_can_wait_is_refused(tmp_path: Path) -> None:
+    trail = AuditTrail(tmp_path, "box")
+    event = box_started(NOW, "0.1")
+    trail._waiting.extend([(b"", None)] * MAX_WAITING)
+    with pytest.raises(StoreError):
+        trail.note(event)
+
+
+def test_a_new_process_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
+    assert AuditTrail(tmp_path, "a").append(_records(3)).number == 3
+    assert AuditTrail(tmp_path, "b").append(_records(2, 3)).number == 5
+    assert verify(tmp_path).wrong == ()
+
+
+def test_two_writers_take_turns(tmp_path: Path) -> None:
+    box, command = AuditTrail(tmp_path, "box"), AuditTrail(tmp_path, "cli")
+    for number in range(6):
+        (box if number % 2 else command).append(_records(1, number))
+    assert verify(tmp_path).records == 6
+    assert verify(tmp_path).wrong == ()
+
+
+def _write_many(folder: Path) -> None:
+    trail = AuditTrail(folder, "other", max_file_bytes=2_000)
+    for number in range(40):
+        trail.append(_records(1, number))
+
+
+def test_two_processes_at_once_make_one_chain(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=_write_many, args=(tmp_path,)) for _ in range(2)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(60)
+    found = verify(tmp_path)
+    assert (found.records, found.wrong) == (80, ())
+    assert found.files > 2
+
+
+def test_a_record_torn_by_a_power_cut_is_set_aside_at_each_byte(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    AuditTrail(whole, "box").append(_records(2))
+    (path,) = whole.glob("*.log")
+    data = path.read_bytes()
+    for cut in range(len(data)):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        (folder / path.name).write_bytes(data[:cut])
+        head = AuditTrail(folder, "box").append([b"<after/>"])
+        found = verify(folder)
+        assert found.wrong == (), cut
+        assert found.head == head
+        assert head.number == data[:cut].count(b"\n") or cut < data.index(b"\n") + 1
+
+
+def test_a_changed_dropped_moved_or_added_record_is_found(tmp_path: Path) -> None:
+    AuditTrail(tmp_path, "box").append(_records(5))
+    (path,) = tmp_path.glob("*.log")
+    lines = path.read_bytes().splitlines(keepends=True)
+    forgeries = {
+        "changed": [*lines[:3], lines[3].replace(b"n='2'", b"n='7'"), *lines[4:]],
+        "dropped": [*lines[:3], *lines[4:]],
+        "moved": [*lines[:2], lines[3], lines[2], *lines[4:]],
+        "added": [*lines[:3], lines[2], *lines[3:]],
+        "cut": [*lines[:5], lines[5][:-10]],
+        "no header": lines[1:],
+    }
+    assert verify(tmp_path).wrong == ()
+    for name, forged in forgeries.items():
+        path.write_bytes(b"".join(forged))
+        assert verify(tmp_path).wrong, name
+
+
+def test_a_file_taken_out_is_found(tmp_path: Path) -> None:
+    trail = AuditTrail(tmp_path, "box", max_file_bytes=100)
+    for number in range(4):
+        trail.append(_records(1, number))
+    files = sorted(tmp_path.glob("*.log"))
+    assert len(files) > 2
+    files[1].unlink()
+    assert len(verify(tmp_path).wrong) == 1
+
+
+def test_one_change_is_told_once(tmp_path: Path) -> None:
+    AuditTrail(tmp_path, "box").append(_records(50))
+    (path,) = tmp_path.glob("*.log")
+    path.write_bytes(path.read_bytes().replace(b"n='7'", b"n='8'"))
+    assert len(verify(tmp_path).wrong) == 1
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("passevue-audit 1 1 " + "0" * 64 + "\n")
+    (tmp_path / "audit-0000000001.log").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError):
+        AuditTrail(tmp_path, "box").append(_records(1))
+
+
+@given(
+    data=st.binary(max_size=400)
+    | st.lists(st.sampled_from([b"1 ", b"0" * 64, b" ", b"\n", b"passevue-audit 1 1 "])).map(b"".join)
+)
+def test_any_bytes_are_verified_without_another_error(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any-audit"
+    folder.mkdir(exist_ok=True)
+    (folder / "audit-0000000001.log").write_bytes(data)
+    verify(folder)
+    os.unlink(folder / "audit-0000000001.log")
