@@ -170,6 +170,9 @@ class Registry(Section):
     lps_version: str = Field("0.1", description="LPS_Version, as declared at homologation")
     lps_id: str = Field("", description="LPS_ID: identifier of this installation")
     lps_homologation: str = Field(description="LPS_ID_HOMOLOGATION_DMP: number given at homologation")
+    secret_connection_code: str = Field(
+        "", description="value that states a secret connection in the VIHF; such requests are refused while it is empty"
+    )
 
 
 class Queue(Section):

@@ -23,6 +23,7 @@ from typing import Any
 from cryptography import x509
 
 from passevue.card.signer import Signer
+from passevue.document.report import Professional, Report
 from passevue.errors import Refused, Unreadable
 from passevue.national.certificate import distinguished_name
 from passevue.national.xmldsig import (
@@ -41,7 +42,10 @@ SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 HL7 = "urn:hl7-org:v3"
 PROFESSIONS = "1.2.250.1.71.1.2.7"  # TRE_G15
 KNOW_HOW = "1.2.250.1.71.4.2.5"  # TRE_R01
+PHARMACY_SECTIONS = "1.2.250.1.71.4.2.6"  # TRE_G05
 SECTORS = "1.2.250.1.71.4.2.4"  # JDV_J61
+_PHARMACIST = "21"
+_NEED_SPECIALTY = {"10", _PHARMACIST}  # doctors and pharmacists (§ 3.1)
 _X509_SUBJECT_NAME = "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName"
 _CONFIDENTIALITY = "urn:oasis:names:tc:xspa:1.0:resource:patient:hl7:confidentiality-code"
 
@@ -243,3 +247,47 @@ def _secret_connection(facts: VihfFacts, lps: Lps) -> str:
             hint="Connexion secrète demandée : renseignez « registry.secret_connection_code » avant de relancer.",
         )
     return lps.secret_connection_code
+
+
+def facts_of(report: Report, structure_id: str, sector: str, *, secret_connection: bool = False) -> VihfFacts:
+    """What the VIHF of a publication states, from the report (§ 3.4).
+
+    Args:
+        structure_id: StructIdNat in whose name the box acts for this report.
+        sector: used when the report does not say.
+
+    Raises:
+        Refused: no professional, no profession, no INS, or no specialty where the DMP asks for one.
+    """
+    person = report.legal_authenticator or report.author
+    if person is None or not person.id or not person.profession or report.patient.ins is None:
+        raise Refused(
+            "VihfFacts",
+            "expected a signatory with identifier and profession, and an INS, in the report",
+            hint="Le compte rendu ne dit pas quel professionnel le valide, ou n'a pas d'INS : complétez-le.",
+        )
+    if person.profession in _NEED_SPECIALTY and not person.specialty:
+        raise Refused(
+            "SpecialtyMissing",
+            "expected a specialty for this profession in the report",
+            hint="La spécialité du médecin manque dans le compte rendu : complétez-la dans le RIS.",
+        )
+    return VihfFacts(
+        name_id=person.id,
+        structure_id=structure_id,
+        sector=report.facility.code if report.facility and report.facility.code else sector,
+        subject_id=f"{person.given} {person.family}".strip(),
+        roles=_roles(person),
+        resource_id=report.patient.ins.cx,
+        secret_connection=secret_connection,
+    )
+
+
+def _roles(person: Professional) -> tuple[Role, ...]:
+    """Labels are those of the report: `Médecin - Radio-diagnostic (SM)` names both."""
+    label, _, know_how = (person.code.label if person.code else "").partition(" - ")
+    roles = [Role(person.profession, PROFESSIONS, label)]
+    if person.specialty:
+        system = PHARMACY_SECTIONS if person.profession == _PHARMACIST else KNOW_HOW
+        roles.append(Role(person.specialty, system, know_how))
+    return tuple(roles)

@@ -1,0 +1,440 @@
+"""The DMP as the box speaks to it: one method per transaction, each one try on the wire (dmp-xds.md § 1).
+
+Rules:
+- A new VIHF and a new MessageID for every try; what was frozen is sent as it is.
+- A try that failed before its last byte was handed to the connection is a `NetworkError`; from that byte on, whatever
+  is not understood is `InDoubt` for a mutation (reliability § 6). A query is never in doubt.
+- Nothing is followed: no redirect, no proxy of the environment, no cookie, no compression. The answer is bounded in
+  bytes and time, and belongs to the request only if RelatesTo says so.
+- What an answer means is in `outcome`; this module moves bytes.
+
+Facts: TLS 1.3 tells a client that its certificate is refused only after the handshake, as a read error, so the alert is
+looked for in the causes of whatever aiohttp raises.
+"""
+
+import asyncio
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NoReturn
+
+import aiohttp
+import structlog
+
+from passevue import config
+from passevue.errors import BoxError, CredentialError, InDoubt, NetworkError, Refused, TrustError, Unreadable
+from passevue.national import outcome, xds
+from passevue.national.soap import (
+    Attachment,
+    Element,
+    Message,
+    Request,
+    new_message_id,
+    read_message,
+    write_mtom_request,
+    write_request,
+)
+from passevue.national.structures import StructureKeys, Structures
+from passevue.national.vihf import Lps, VihfFacts, build_vihf
+from passevue.queue.work import Answer, Submission
+
+MAX_ANSWER_BYTES = 32 << 20
+MAX_CONNECTIONS = 8  # per structure: twice the default lanes, for look-ups beside publications
+KEEP_ALIVE_S = 15.0  # shorter than a server's, so that a stale connection seldom puts a try in doubt
+GENERIC_TRIES = 5  # `XDSRegistryError` and the like, then a person (dmp-xds.md § 10)
+_CHUNK_BYTES = 64 << 10
+_GENERIC_KEPT = 10_000
+
+# Alerts with which a server refuses our certificate (OpenSSL's reason names).
+_OUR_CERTIFICATE = (
+    "BAD_CERTIFICATE",
+    "UNSUPPORTED_CERTIFICATE",
+    "CERTIFICATE_REVOKED",
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_UNKNOWN",
+    "CERTIFICATE_REQUIRED",
+    "UNKNOWN_CA",
+    "ACCESS_DENIED",
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One try on the wire, for the audit trail (dmp-xds.md § 11): no identity in it.
+
+    `result` is `ok` or the class of the error; `code` what the DMP said, where it said something.
+    """
+
+    transaction: str
+    message_id: str
+    structure: str
+    set_unique_id: str
+    started_at: datetime
+    duration_s: float
+    result: str
+    code: str = ""
+
+
+class _Sent:
+    """Whether the last byte of a request has been handed to the connection."""
+
+    def __init__(self) -> None:
+        self.whole = False
+
+
+class Registry:
+    """The DMP's services. Use as an async context manager, or call `close`.
+
+    Args:
+        settings: section `[registry]`.
+        structures: keys by StructIdNat.
+        sender: OID of this box.
+        on_exchange: told of every try, good or bad.
+        clock: aware now.
+    """
+
+    def __init__(
+        self,
+        settings: config.Registry,
+        structures: Structures,
+        sender: str,
+        on_exchange: Callable[[Exchange], None] = lambda _: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._base = str(settings.url).rstrip("/")
+        self._structures = structures
+        self._sender = sender
+        self._on_exchange = on_exchange
+        self._clock = clock
+        self._sessions: dict[str, tuple[ssl.SSLContext, aiohttp.ClientSession]] = {}
+        self._retired: list[tuple[float, aiohttp.ClientSession]] = []  # still busy when their certificates changed
+        self._generic: OrderedDict[str, int] = OrderedDict()
+        self._lps = Lps(
+            settings.lps_name,
+            settings.lps_version,
+            settings.lps_homologation,
+            settings.lps_id,
+            settings.secret_connection_code,
+        )
+
+    async def __aenter__(self) -> "Registry":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        sessions, self._sessions = self._sessions, {}
+        retired, self._retired = self._retired, []
+        for _, session in (*sessions.values(), *retired):
+            await session.close()
+
+    # Transactions
+
+    async def publish(self, submission: Submission, target_entry_uuid: str | None = None) -> Answer:
+        """TD2.1a, or TD2.1b when the metadata need the entryUUID of what is replaced.
+
+        Raises:
+            NetworkError: not sent whole, or the DMP is overloaded.
+            InDoubt: sent whole and not understood, or it may be there already: look up.
+            CredentialError: certificate, VIHF or clock; held.
+            Refused: definitive; `outcome.StaleTarget` when the target moved: look up and try once more.
+            TrustError: the server's certificate is wrong.
+        """
+        metadata = xds.fill_entry_uuid(submission.metadata, target_entry_uuid)
+        attachments = (Attachment("0.3", submission.signature), Attachment("0.2", submission.kos))
+        body = xds.provide_and_register(metadata)
+        return await self._mutate(submission, "repository", xds.PROVIDE_AND_REGISTER, body, attachments)
+
+    async def withdraw(
+        self, submission: Submission, entry_uuid: str, original_status: xds.EntryStatus = xds.EntryStatus.APPROVED
+    ) -> Answer:
+        """TD3.3c: the document's status becomes Deleted by ITI-57. Raises as `publish`."""
+        metadata = xds.fill_entry_uuid(submission.metadata, entry_uuid)
+        metadata = xds.with_original_status(metadata, original_status)
+        return await self._mutate(submission, "registry", xds.UPDATE, metadata, ())
+
+    async def find(
+        self,
+        unique_id: str,
+        structure: str,
+        facts: VihfFacts,
+        returns: xds.ReturnType = xds.ReturnType.OBJECT_REF,
+    ) -> xds.Found | None:
+        """TD3.1b: the entryUUID of one of our documents, None when the DMP does not know it.
+
+        INDIRECTE mode has a right to references only; `LEAF_CLASS` gives status and hash where the mode allows it.
+
+        Raises:
+            NetworkError, CredentialError, Refused, TrustError: as `publish`; never InDoubt.
+        """
+        body = xds.get_documents(unique_id, returns)
+        message = await self._exchange("TD3.1b", "registry", xds.STORED_QUERY, structure, facts, body)
+        response = outcome.read_registry_response(_payload(message, f"{{{xds.QUERY}}}AdhocQueryResponse"))
+        if response.findings:
+            outcome.raise_for_findings(response.findings)
+        if response.status != outcome.SUCCESS:
+            raise NetworkError("TD3.1b: expected Success or an error")
+        try:
+            return xds.read_found(_payload(message, f"{{{xds.QUERY}}}AdhocQueryResponse"))
+        except Unreadable as err:
+            raise NetworkError(f"TD3.1b: {err.message}") from err
+
+    async def patient_status(self, structure: str, facts: VihfFacts) -> xds.PatientStatus:
+        """TD0.2: whether the patient of `facts` has an open DMP. Raises as `find`."""
+        value, _, rest = facts.resource_id.partition("^^^&")
+        body = xds.patient_status(new_message_id(), (value, rest.partition("&")[0]), self._sender, self._clock())
+        message = await self._exchange("TD0.2", "patients", xds.PATIENT_STATUS, structure, facts, body)
+        try:
+            return xds.read_patient_status(_payload(message, f"{{{xds.HL7}}}PRPA_IN201308UV02"))
+        except Unreadable as err:
+            raise NetworkError(f"TD0.2: {err.message}") from err
+
+    # One try
+
+    async def _mutate(
+        self, submission: Submission, service: str, action: str, body: bytes, attachments: tuple[Attachment, ...]
+    ) -> Answer:
+        facts = VihfFacts.from_bytes(submission.vihf)
+        transaction = submission.transaction.value
+        set_id = submission.set_unique_id
+        try:
+            message = await self._exchange(
+                transaction, service, action, submission.structure, facts, body, attachments, set_id, mutation=True
+            )
+            response = self._registry_response(message)
+        except outcome.Unsure as err:
+            self._count_generic(set_id, err)
+            raise
+        self._generic.pop(set_id, None)
+        if response.warnings:
+            log.warning("registry_warned", transaction=transaction, codes=response.warnings)
+        return Answer(response.status, message.relates_to, None, response.warnings)
+
+    def _registry_response(self, message: Message) -> outcome.RegistryResponse:
+        payload = message.payload
+        if payload is None or payload.tag != f"{{{xds.RS}}}RegistryResponse":
+            raise InDoubt("expected a RegistryResponse")
+        response = outcome.read_registry_response(payload)
+        if response.status == outcome.SUCCESS and not response.findings:
+            return response
+        if response.status == outcome.FAILURE and response.findings:
+            outcome.raise_for_findings(response.findings)
+        # Partial success, success with errors, failure without: nobody knows what was kept (reliability § 6).
+        raise InDoubt(f"the registry answered neither success nor failure: {len(response.findings)} errors")
+
+    def _count_generic(self, set_id: str, err: outcome.Unsure) -> None:
+        tries = self._generic.pop(set_id, 0) + 1
+        if tries >= GENERIC_TRIES:
+            raise Refused(err.code, f"refused by the DMP {tries} times without saying why") from err
+        self._generic[set_id] = tries
+        while len(self._generic) > _GENERIC_KEPT:
+            self._generic.popitem(last=False)
+
+    async def _exchange(
+        self,
+        transaction: str,
+        service: str,
+        action: str,
+        structure: str,
+        facts: VihfFacts,
+        body: bytes,
+        attachments: tuple[Attachment, ...] = (),
+        set_unique_id: str = "",
+        *,
+        mutation: bool = False,
+    ) -> Message:
+        """One request and its answer, whatever happens told to `on_exchange`."""
+        keys = self._structures.get(structure)
+        message_id = new_message_id()
+        started_at, start = self._clock(), time.monotonic()
+        result, code = "ok", ""
+        try:
+            assertion = await build_vihf(facts, keys.sign, started_at, self._settings.digest, self._lps)
+            to = f"{self._base}/{service}"
+            request = (
+                write_mtom_request(action, to, assertion, body, message_id, attachments)
+                if attachments
+                else write_request(action, to, assertion, body, message_id)
+            )
+            message = await self._send(keys, to, request, mutation=mutation)
+            if message.fault is not None:
+                outcome.raise_for_fault(message.fault, mutation=mutation)
+            return message
+        except BoxError as err:
+            result, code = type(err).__name__, getattr(err, "code", "")
+            raise
+        except asyncio.CancelledError:
+            result = "Cancelled"
+            raise
+        finally:
+            duration_s = round(time.monotonic() - start, 3)
+            exchange = Exchange(transaction, message_id, structure, set_unique_id, started_at, duration_s, result, code)
+            log.info("exchanged", transaction=transaction, message_id=message_id, duration_s=duration_s, result=result)
+            self._on_exchange(exchange)
+
+    async def _send(self, keys: StructureKeys, to: str, request: Request, *, mutation: bool) -> Message:
+        sent = _Sent()
+        headers = {
+            "Content-Type": request.content_type,
+            "Content-Length": str(request.length),
+            "Accept": "application/soap+xml, multipart/related",
+            "Accept-Encoding": "identity",
+        }
+        try:
+            session = await self._session(keys)
+            async with asyncio.timeout(self._settings.timeout_s):
+                async with session.post(
+                    to, data=_body(request, sent), headers=headers, allow_redirects=False
+                ) as response:
+                    return await self._read(response, request, mutation=mutation)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as err:
+            _raise_for_transport(err, in_doubt=mutation and sent.whole)
+        except Unreadable as err:
+            kind = InDoubt if mutation else NetworkError
+            raise kind(f"the answer was not understood: {err.message}") from err
+
+    async def _read(self, response: aiohttp.ClientResponse, request: Request, *, mutation: bool) -> Message:
+        retry_after_s = _retry_after(response.headers.get("Retry-After"), self._clock())
+        media = response.content_type
+        if response.status not in (200, 400, 500) or media not in ("application/soap+xml", "multipart/related"):
+            if response.status == 200:
+                raise Unreadable(f"expected SOAP, got {media[:40]!r}")
+            outcome.raise_for_status(response.status, retry_after_s, mutation=mutation)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise Unreadable("expected an answer without compression")
+        message = read_message(response.headers["Content-Type"], await _bounded(response))
+        _check_belongs(message, request)
+        if response.status != 200 and message.fault is None:
+            raise Unreadable(f"HTTP {response.status} with SOAP that is no fault")
+        return message
+
+    async def _session(self, keys: StructureKeys) -> aiohttp.ClientSession:
+        """The session of one structure, made new when its certificates are; one that may be busy is closed later."""
+        await self._close_retired()
+        held = self._sessions.get(keys.id)
+        if held is not None and held[0] is keys.ssl_context and not held[1].closed:
+            return held[1]
+        connector = aiohttp.TCPConnector(
+            ssl=keys.ssl_context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_S, use_dns_cache=False
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_timeout_s),
+            auto_decompress=False,
+            trust_env=False,
+        )
+        self._sessions[keys.id] = (keys.ssl_context, session)
+        if held is not None:
+            self._retired.append((time.monotonic(), held[1]))
+        return session
+
+    async def _close_retired(self) -> None:
+        oldest = time.monotonic() - 2 * self._settings.timeout_s
+        done = [session for since, session in self._retired if since < oldest]
+        self._retired = [one for one in self._retired if one[0] >= oldest]
+        for session in done:
+            await session.close()
+
+
+async def _body(request: Request, sent: _Sent) -> AsyncIterator[bytes]:
+    """The request in pieces. The mark is set before the last piece is given: it may err only towards doubt."""
+    waiting = b""
+    for piece in _pieces(request.chunks):
+        if waiting:
+            yield waiting
+        waiting = piece
+    sent.whole = True
+    yield waiting
+
+
+def _pieces(chunks: tuple[bytes, ...]) -> Iterator[bytes]:
+    """Pieces of at most 64 KiB; the last is one byte."""
+    for chunk in chunks[:-1]:
+        for at in range(0, len(chunk), _CHUNK_BYTES):
+            yield chunk[at : at + _CHUNK_BYTES]
+    last = chunks[-1]
+    for at in range(0, len(last) - 1, _CHUNK_BYTES):
+        yield last[at : min(at + _CHUNK_BYTES, len(last) - 1)]
+    yield last[-1:]
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    if (response.content_length or 0) > MAX_ANSWER_BYTES:
+        raise Unreadable(f"expected an answer of at most {MAX_ANSWER_BYTES} bytes")
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise Unreadable(f"expected an answer of at most {MAX_ANSWER_BYTES} bytes")
+    return bytes(content)
+
+
+def _check_belongs(message: Message, request: Request) -> None:
+    """RelatesTo must be ours; a fault may have lost it, but not have another's (F-19)."""
+    if message.relates_to != request.message_id and (message.relates_to or message.fault is None):
+        raise Unreadable("the answer belongs to another request")
+    expected = xds.ANSWER_ACTIONS[request.action]
+    if message.fault is None and message.action and message.action != expected:
+        raise Unreadable("the answer is to another action")
+
+
+def _payload(message: Message, tag: str) -> Element:
+    if message.payload is None or message.payload.tag != tag:
+        raise NetworkError("the answer does not hold what was asked")
+    return message.payload
+
+
+def _retry_after(header: str | None, now: datetime) -> float | None:
+    """RFC 9110 § 10.2.3: seconds, or a date; at most a day, so that nobody can park us."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header) if header.strip().isdigit() else (parsedate_to_datetime(header) - now).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return min(max(seconds, 0.0), 86_400.0)
+
+
+def _raise_for_transport(err: BaseException, *, in_doubt: bool) -> NoReturn:
+    """What aiohttp and ssl raise, as ours."""
+    causes = tuple(_causes(err))
+    if any(isinstance(one, ssl.SSLCertVerificationError | aiohttp.ServerFingerprintMismatch) for one in causes):
+        raise TrustError(
+            "the certificate of the DMP's server is not trusted",
+            hint="Le serveur atteint n'est pas le DMP : pare-feu ou proxy qui intercepte ? Rien n'a été envoyé.",
+        ) from err
+    if any(isinstance(one, ssl.SSLError) and _refuses_us(one) for one in causes):
+        raise CredentialError(
+            "the DMP refuses the connection's certificate",
+            hint="Le DMP refuse le certificat de connexion de la structure : expiré, révoqué ou de l'autre domaine ?",
+        ) from err
+    kind = InDoubt if in_doubt else NetworkError
+    raise kind(f"{'sent whole, then' if in_doubt else 'not sent whole:'} {type(err).__name__}") from err
+
+
+def _refuses_us(err: ssl.SSLError) -> bool:
+    reason = (err.reason or "").upper()
+    return "ALERT" in reason and any(name in reason for name in _OUR_CERTIFICATE)
+
+
+def _causes(err: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [err]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__, getattr(one, "os_error", None)]
+        certificate_error = getattr(one, "certificate_error", None)
+        waiting.append(certificate_error if isinstance(certificate_error, BaseException) else None)
