@@ -1,0 +1,258 @@
+"""The words people read, in French first and in English: sentences for every code of the summary.
+
+French sentences are for a secretary: what is the matter, then what to do. No jargon, no blame, no code.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from passevue.status.neighbours import Health, Neighbour, Word
+from passevue.status.summary import Finding, Level, Summary, Trouble, Verdict
+
+
+class Language(StrEnum):
+    FR = "fr"
+    EN = "en"
+
+
+VERDICTS = {
+    Verdict.FINE: ("Tout va bien", "All is well"),
+    Verdict.WATCH: ("À surveiller", "Worth a look"),
+    Verdict.ACT: ("Une action est attendue", "Someone needs to act"),
+}
+LEADS = {
+    Verdict.FINE: (
+        "Les examens partent normalement. Il n’y a rien à faire.",
+        "Examinations go out normally. There is nothing to do.",
+    ),
+    Verdict.WATCH: (
+        "Le boîtier s’en occupe tout seul. Revenez voir dans une heure.",
+        "The box is taking care of it. Look again in an hour.",
+    ),
+    Verdict.ACT: (
+        "Rien n’est perdu. Voici ce qui demande quelqu’un.",
+        "Nothing is lost. This is what needs a person.",
+    ),
+}
+
+# code: (French singular, French plural, English singular, English plural); the count or nothing decides.
+FINDINGS: dict[str, tuple[str, str, str, str]] = {
+    "set_aside": (
+        "Un envoi est mis de côté : il attend une correction.",
+        "{count} envois sont mis de côté : ils attendent une correction.",
+        "One submission is set aside: it awaits a correction.",
+        "{count} submissions are set aside: they await a correction.",
+    ),
+    "held": (
+        "Un envoi est retenu : un certificat ou une carte manque.",
+        "{count} envois sont retenus : un certificat ou une carte manque.",
+        "One submission is held: a certificate or card is missing.",
+        "{count} submissions are held: a certificate or card is missing.",
+    ),
+    "in_doubt": (
+        "Un envoi a été coupé en route : le boîtier vérifie s’il est arrivé.",
+        "{count} envois ont été coupés en route : le boîtier vérifie s’ils sont arrivés.",
+        "One submission was cut off: the box checks whether it arrived.",
+        "{count} submissions were cut off: the box checks whether they arrived.",
+    ),
+    "oldest": (
+        "Le plus ancien envoi attend depuis plus d’une heure.",
+        "Le plus ancien envoi attend depuis {hours} heures.",
+        "The oldest submission has waited for more than an hour.",
+        "The oldest submission has waited for {hours} hours.",
+    ),
+    "room_warn": (
+        "Le disque se remplit : {percent} %. Prévenez la maintenance cette semaine.",
+        "",
+        "The disk is filling up: {percent}%. Tell maintenance this week.",
+        "",
+    ),
+    "room_hold": (
+        "Le disque est presque plein ({percent} %) : les images sont refusées pour l’instant. Appelez la maintenance.",
+        "",
+        "The disk is nearly full ({percent}%): images are refused for now. Call maintenance.",
+        "",
+    ),
+    "room_stop": (
+        "Le disque est plein ({percent} %) : plus rien n’est accepté. Appelez la maintenance maintenant.",
+        "",
+        "The disk is full ({percent}%): nothing is taken in any more. Call maintenance now.",
+        "",
+    ),
+    "certificate_unreadable": (
+        "Un certificat est absent ou illisible ({setting}). Appelez la maintenance.",
+        "",
+        "A certificate is missing or unreadable ({setting}). Call maintenance.",
+        "",
+    ),
+    "certificate_expired": (
+        "Un certificat a expiré ({setting}) : les envois sont retenus. Renouvelez-le sans attendre.",
+        "",
+        "A certificate has expired ({setting}): submissions are held. Renew it now.",
+        "",
+    ),
+    "certificate_soon": (
+        "Un certificat expire demain au plus tard ({setting}). Renouvelez-le.",
+        "Un certificat expire dans {days} jours ({setting}). Commandez son renouvellement.",
+        "A certificate expires by tomorrow ({setting}). Renew it.",
+        "A certificate expires in {days} days ({setting}). Order its renewal.",
+    ),
+    "neighbour_late": (
+        "{neighbour} n’a pas répondu la dernière fois. Le boîtier réessaie.",
+        "",
+        "{neighbour} did not answer the last time. The box is trying again.",
+        "",
+    ),
+    "neighbour_down": (
+        "{neighbour} ne répond plus. Les envois attendent à l’abri et partiront tout seuls.",
+        "",
+        "{neighbour} does not answer. Submissions wait safely and will leave by themselves.",
+        "",
+    ),
+    "neighbour_down_long": (
+        "{neighbour} ne répond plus depuis {hours} heures. Vérifiez la connexion internet du cabinet.",
+        "",
+        "{neighbour} has not answered for {hours} hours. Check the centre’s internet connection.",
+        "",
+    ),
+}
+
+NEIGHBOURS = {
+    Neighbour.RIS: ("Le RIS", "The RIS"),
+    Neighbour.MODALITY: ("Une modalité", "A modality"),
+    Neighbour.PACS: ("Le PACS", "The PACS"),
+    Neighbour.DMP: ("Le DMP", "The DMP"),
+}
+NEIGHBOUR_TITLES = {
+    Neighbour.RIS: ("RIS", "RIS"),
+    Neighbour.MODALITY: ("Modalités", "Modalities"),
+    Neighbour.PACS: ("PACS", "PACS"),
+    Neighbour.DMP: ("DMP", "DMP"),
+}
+NEIGHBOUR_ROLES = {
+    Neighbour.RIS: ("envoie les comptes rendus", "sends the reports"),
+    Neighbour.MODALITY: ("envoient les images", "send the images"),
+    Neighbour.PACS: ("garde les images", "keeps the images"),
+    Neighbour.DMP: ("reçoit les publications", "receives the publications"),
+}
+HEALTH = {
+    Health.QUIET: ("pas encore de nouvelles", "nothing heard yet"),
+    Health.OK: ("répond", "answers"),
+    Health.LATE: ("en retard", "late"),
+    Health.DOWN: ("ne répond plus", "does not answer"),
+}
+LEVELS = {
+    Level.NORMAL: ("il y a de la place", "there is room"),
+    Level.WARN: ("il se remplit", "it is filling up"),
+    Level.HOLD: ("presque plein", "nearly full"),
+    Level.STOP: ("plein", "full"),
+}
+STATES = {
+    "set_aside": ("mis de côté", "set aside"),
+    "held": ("retenu", "held"),
+    "parked": ("attend depuis longtemps", "waiting for long"),
+}
+ACTIONS = {
+    "publish": ("publication", "publication"),
+    "withdraw": ("retrait", "withdrawal"),
+    "refresh": ("mise à jour des images", "update of the images"),
+}
+
+# English of the queue's own French hints, by reason code; another code's hint is shown in French, marked as such.
+ENGLISH_HINTS = {
+    "network": "The network or the far service does not answer. The box tries again by itself.",
+    "in-doubt": "The sending was cut off. The box checks whether it arrived before trying again.",
+    "study-absent": "The PACS does not have the images of this examination yet. Check that they were sent there.",
+    "cabinet": "The PACS gave an answer that makes no sense. Tell whoever looks after the PACS.",
+    "credential": "A certificate or card is missing. Sending goes on as soon as it can be used again.",
+    "trust": "The far service could not prove who it is. Nothing is sent to it. Tell maintenance.",
+    "unreadable": "The message received cannot be read. Correct it at the source and send it again.",
+    "crashed": "This document makes the box fail. Tell maintenance; the others go on.",
+    "overdue": "Work on this document does not end. Tell maintenance; the others go on.",
+    "damaged": "The content kept on the disk is damaged. Send the report again from the RIS.",
+}
+
+
+def pick(pair: tuple[str, str], language: Language) -> str:
+    return pair[1] if language is Language.EN else pair[0]
+
+
+def verdict(summary: Summary, language: Language = Language.FR) -> str:
+    return pick(VERDICTS[summary.verdict], language)
+
+
+def lead(summary: Summary, language: Language = Language.FR) -> str:
+    """The one sentence under the verdict."""
+    return pick(LEADS[summary.verdict], language)
+
+
+def sentence(finding: Finding, language: Language = Language.FR) -> str:
+    french, french_many, english, english_many = FINDINGS[finding.code]
+    one, many = (english, english_many) if language is Language.EN else (french, french_many)
+    values = _named(finding.values, language)
+    number = next((value for value in finding.values.values() if isinstance(value, int)), 1)
+    return (many if many and number > 1 else one).format(**values)
+
+
+def _named(values: Mapping[str, int | str], language: Language) -> dict[str, int | str]:
+    named = dict(values)
+    if "neighbour" in named:
+        named["neighbour"] = pick(NEIGHBOURS[Neighbour(str(named["neighbour"]))], language)
+    return named
+
+
+def hint(trouble: Trouble, language: Language = Language.FR) -> tuple[str, Language]:
+    """What to do about an entry, and in which language that is."""
+    if language is Language.EN and trouble.reason in ENGLISH_HINTS:
+        return ENGLISH_HINTS[trouble.reason], Language.EN
+    return trouble.hint or "Appelez la maintenance.", Language.FR
+
+
+def age(delta: timedelta, language: Language = Language.FR) -> str:
+    """`3 min`, `2 h 05`, `4 j`: short, rounded down, the same width in both languages."""
+    minutes = int(max(delta, timedelta()).total_seconds() // 60)
+    if minutes < 1:
+        return pick(("moins d’une minute", "less than a minute"), language)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d}"
+    return pick((f"{minutes // 1440} jours", f"{minutes // 1440} days"), language)
+
+
+def ago(at: datetime, now: datetime, language: Language = Language.FR) -> str:
+    if now - at < timedelta(minutes=1):
+        return pick(("à l’instant", "just now"), language)
+    told = age(now - at, language)
+    return pick((f"il y a {told}", f"{told} ago"), language)
+
+
+def clock(at: datetime, now: datetime, zone: ZoneInfo, language: Language = Language.FR) -> str:
+    """`14:05` today, `19/11 à 14:05` before."""
+    local = at.astimezone(zone)
+    if local.date() == now.astimezone(zone).date():
+        return f"{local:%H:%M}"
+    return pick((f"{local:%d/%m} à {local:%H:%M}", f"{local:%d %b} {local:%H:%M}"), language)
+
+
+def last_word(word: Word, now: datetime, language: Language = Language.FR) -> str:
+    """`il y a 3 min`, or since when it fails."""
+    if word.failing_since is not None:
+        told = age(now - word.failing_since, language)
+        return pick((f"depuis {told}", f"for {told}"), language)
+    return "" if word.ok_at is None else ago(word.ok_at, now, language)
+
+
+def size(count: int, language: Language = Language.FR) -> str:
+    """`12 Go`: powers of ten, as disks are sold."""
+    amount, units = (
+        float(count),
+        ("o", "ko", "Mo", "Go", "To") if language is Language.FR else ("B", "kB", "MB", "GB", "TB"),
+    )
+    for unit in units[:-1]:
+        if amount < 1000:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} {units[-1]}".replace(".", "," if language is Language.FR else ".")
