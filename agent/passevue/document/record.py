@@ -11,7 +11,7 @@ from typing import Any
 
 from passevue.document.report import Report, header_of, read_report
 from passevue.errors import Damaged, Hl7Error, Unreadable
-from passevue.intake.ris import Participant, Visibility
+from passevue.intake.ris_values import Participant, Visibility
 
 VERSION = 1
 VISIBLE = Visibility(masque_ps=False, invisible_patient=False, invisible_representants_legaux=False)
