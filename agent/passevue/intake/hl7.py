@@ -326,7 +326,7 @@ def _ended(raw: bytes) -> Iterator[bytes]:
 
 
 def _split(value: bytes, separator: bytes, most: int) -> list[bytes]:
-    """`value.split(separator, most)`; on what holds a document ten times faster, as `find` looks at words, not bytes."""
+    """`value.split(separator, most)`, ten times faster on what holds a document: `find` looks at words, not bytes."""
     if len(value) <= _PAYLOAD_BYTES:
         return value.split(separator, most)
     parts = []
