@@ -422,7 +422,7 @@ def _raise_for_transport(err: BaseException, *, in_doubt: bool) -> NoReturn:
 
 
 def _refuses_us(err: ssl.SSLError) -> bool:
-    reason = (err.reason or "").upper()
+    reason = str(getattr(err, "reason", None) or "").upper()  # aiohttp's own subclasses have none
     return "ALERT" in reason and any(name in reason for name in _OUR_CERTIFICATE)
 
 
