@@ -14,8 +14,11 @@ Who is called, and when (reliability §§ 5–6):
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
+from passevue.queue.listing import Counters, Line
+from passevue.queue.room import Level, Volume
+from passevue.queue.states import State
 from passevue.status.neighbours import Health, Neighbour, Word
 
 
@@ -31,80 +34,21 @@ class Verdict(IntEnum):
         return self.name.lower()
 
 
-class Level(StrEnum):
-    """Room on the volume of the queue (reliability § 5)."""
-
-    NORMAL = "normal"
-    WARN = "warn"  # 70 %
-    HOLD = "hold"  # 85 %: images are refused for now
-    STOP = "stop"  # 95 %, or less than 1 GiB: nothing is taken in
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What the store says, by state."""
-
-    waiting: int = 0
-    in_doubt: int = 0
-    held: int = 0
-    set_aside: int = 0
-    parked: int = 0  # waits for longer than 72 h, and is still tried
-    oldest_at: datetime | None = None  # when the oldest open entry came
-    published_today: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One entry, or several alike, that wait for a person. `hint` is French, as the queue keeps it; `reason` a code."""
-
-    number: int
-    state: str
-    action: str
-    reason: str
-    hint: str
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """One publication, replacement or withdrawal that went out."""
-
-    number: int
-    action: str
-    at: datetime
-
-
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The volume of the queue, in bytes."""
+    """The volume of the queue, and what its fullness allows."""
 
-    total: int
-    free: int
+    volume: Volume
     level: Level
-
-    @property
-    def used(self) -> float:
-        """0 to 1."""
-        return 1 - self.free / self.total if self.total else 1.0
-
-
-def room(total: int, free: int) -> Room:
-    used = 1 - free / total if total else 1.0
-    if used > 0.95 or free < 1 << 30:
-        level = Level.STOP
-    elif used >= 0.85:
-        level = Level.HOLD
-    else:
-        level = Level.WARN if used >= 0.70 else Level.NORMAL
-    return Room(total, free, level)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One of our certificates: the setting that names it, and when it ends; None when it cannot be read."""
+    """One of our certificates: its dotted setting, whose it is, and when it ends; None when it cannot be read."""
 
     setting: str
     ends: datetime | None
+    structure: str = ""  # name of the structure, when there are several
 
     def days_left(self, now: datetime) -> int | None:
         return None if self.ends is None else (self.ends - now).days
@@ -130,8 +74,8 @@ class Summary:
     verdict: Verdict
     findings: tuple[Finding, ...]
     counters: Counters
-    troubles: tuple[Trouble, ...]  # the first ones; `counters` says how many there are
-    recent: tuple[Settled, ...]
+    troubles: tuple[Line, ...]  # set aside and held, the first ones; `counters` says how many there are
+    recent: tuple[Line, ...]  # settled, the last ones
     room: Room | None
     certificates: tuple[Certificate, ...]
     neighbours: tuple[Word, ...]
@@ -139,7 +83,7 @@ class Summary:
     @property
     def oldest(self) -> timedelta | None:
         """Age of the oldest entry still open; never below zero, whatever the clock did."""
-        oldest_at = self.counters.oldest_at
+        oldest_at = self.counters.oldest_received_at
         return None if oldest_at is None else max(self.at - oldest_at, timedelta())
 
 
@@ -155,19 +99,21 @@ def draw(
     box: str,
     version: str,
     counters: Counters,
-    troubles: tuple[Trouble, ...] = (),
-    recent: tuple[Settled, ...] = (),
+    troubles: tuple[Line, ...] = (),
+    recent: tuple[Line, ...] = (),
     room: Room | None = None,
     certificates: tuple[Certificate, ...] = (),
     neighbours: tuple[Word, ...] = (),
     started_at: datetime | None = None,
+    store_alarm: str = "",
 ) -> Summary:
-    """The summary of these facts, most urgent reasons first."""
-    found = [
-        *_of_queue(counters, now),
+    """The summary of these facts, most urgent reasons first. `store_alarm` is `restored`, `salvaged` or `failing`."""
+    found = [  # what hinders everything comes before what hinders one document
         *_of_room(room),
+        *_of_store(store_alarm),
         *(finding for certificate in certificates for finding in _of_certificate(certificate, now)),
         *(finding for word in neighbours for finding in _of_neighbour(word, now)),
+        *_of_queue(counters, now),
     ]
     found.sort(key=lambda finding: -finding.verdict)
     return Summary(
@@ -187,11 +133,12 @@ def draw(
 
 
 def _of_queue(counters: Counters, now: datetime) -> Iterator[Finding]:
-    if counters.set_aside:
-        yield Finding("set_aside", Verdict.ACT, {"count": counters.set_aside})
-    if counters.held:
-        yield Finding("held", Verdict.ACT, {"count": counters.held})
-    if counters.oldest_at is not None and (age := now - counters.oldest_at) >= OLD:
+    if set_aside := counters.by_state[State.SET_ASIDE]:
+        yield Finding("set_aside", Verdict.ACT, {"count": set_aside})
+    if held := counters.by_state[State.HELD]:
+        yield Finding("held", Verdict.ACT, {"count": held})
+    oldest_at = counters.oldest_received_at
+    if oldest_at is not None and (age := now - oldest_at) >= OLD:
         verdict = Verdict.ACT if age >= TOO_OLD else Verdict.WATCH
         yield Finding("oldest", verdict, {"hours": int(age / timedelta(hours=1))})
     if counters.in_doubt:
@@ -202,18 +149,27 @@ def _of_room(room: Room | None) -> Iterator[Finding]:
     if room is None or room.level is Level.NORMAL:
         return
     verdict = Verdict.WATCH if room.level is Level.WARN else Verdict.ACT
-    yield Finding(f"room_{room.level}", verdict, {"percent": int(room.used * 100)})
+    yield Finding(f"room_{room.level.name.lower()}", verdict, {"percent": int(room.volume.used_share * 100)})
+
+
+def _of_store(alarm: str) -> Iterator[Finding]:
+    if alarm:
+        yield Finding(f"store_{alarm}", Verdict.ACT)
 
 
 def _of_certificate(certificate: Certificate, now: datetime) -> Iterator[Finding]:
     days = certificate.days_left(now)
     if days is None:
-        yield Finding("certificate_unreadable", Verdict.ACT, {"setting": certificate.setting})
+        yield Finding("certificate_unreadable", Verdict.ACT, _whose(certificate))
     elif days < 0:
-        yield Finding("certificate_expired", Verdict.ACT, {"setting": certificate.setting})
+        yield Finding("certificate_expired", Verdict.ACT, _whose(certificate))
     elif days <= SOON_DAYS:
         verdict = Verdict.ACT if days <= VERY_SOON_DAYS else Verdict.WATCH
-        yield Finding("certificate_soon", verdict, {"setting": certificate.setting, "days": days})
+        yield Finding("certificate_soon", verdict, {"days": days, **_whose(certificate)})
+
+
+def _whose(certificate: Certificate) -> dict[str, int | str]:
+    return {"certificate": certificate.setting, "structure": certificate.structure}
 
 
 def _of_neighbour(word: Word, now: datetime) -> Iterator[Finding]:

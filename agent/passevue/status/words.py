@@ -3,13 +3,17 @@
 French sentences are for a secretary: what is the matter, then what to do. No jargon, no blame, no code.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from passevue.queue.listing import Line
+from passevue.queue.room import Level
+from passevue.queue.states import State
 from passevue.status.neighbours import Health, Neighbour, Word
-from passevue.status.summary import Finding, Level, Summary, Trouble, Verdict
+from passevue.status.summary import Finding, Summary, Verdict
 
 
 class Language(StrEnum):
@@ -28,8 +32,8 @@ LEADS = {
         "Examinations go out normally. There is nothing to do.",
     ),
     Verdict.WATCH: (
-        "Le boîtier s’en occupe tout seul. Revenez voir dans une heure.",
-        "The box is taking care of it. Look again in an hour.",
+        "Rien d’urgent : le boîtier continue de travailler.",
+        "Nothing urgent: the box keeps working.",
     ),
     Verdict.ACT: (
         "Rien n’est perdu. Voici ce qui demande quelqu’un.",
@@ -69,7 +73,7 @@ FINDINGS: dict[str, tuple[str, str, str, str]] = {
         "The disk is filling up: {percent}%. Tell maintenance this week.",
         "",
     ),
-    "room_hold": (
+    "room_hold_bulk": (
         "Le disque est presque plein ({percent} %) : les images sont refusées pour l’instant. Appelez la maintenance.",
         "",
         "The disk is nearly full ({percent}%): images are refused for now. Call maintenance.",
@@ -82,22 +86,40 @@ FINDINGS: dict[str, tuple[str, str, str, str]] = {
         "",
     ),
     "certificate_unreadable": (
-        "Un certificat est absent ou illisible ({setting}). Appelez la maintenance.",
+        "Un certificat est absent ou illisible ({certificate}). Appelez la maintenance.",
         "",
-        "A certificate is missing or unreadable ({setting}). Call maintenance.",
+        "A certificate is missing or unreadable ({certificate}). Call maintenance.",
         "",
     ),
     "certificate_expired": (
-        "Un certificat a expiré ({setting}) : les envois sont retenus. Renouvelez-le sans attendre.",
+        "Un certificat a expiré ({certificate}) : les envois sont retenus. Renouvelez-le sans attendre.",
         "",
-        "A certificate has expired ({setting}): submissions are held. Renew it now.",
+        "A certificate has expired ({certificate}): submissions are held. Renew it now.",
         "",
     ),
     "certificate_soon": (
-        "Un certificat expire demain au plus tard ({setting}). Renouvelez-le.",
-        "Un certificat expire dans {days} jours ({setting}). Commandez son renouvellement.",
-        "A certificate expires by tomorrow ({setting}). Renew it.",
-        "A certificate expires in {days} days ({setting}). Order its renewal.",
+        "Un certificat expire demain au plus tard ({certificate}). Renouvelez-le.",
+        "Un certificat expire dans {days} jours ({certificate}). Commandez son renouvellement.",
+        "A certificate expires by tomorrow ({certificate}). Renew it.",
+        "A certificate expires in {days} days ({certificate}). Order its renewal.",
+    ),
+    "store_restored": (
+        "Ce boîtier a été restauré d’une copie : il n’envoie rien avant confirmation. Appelez la maintenance.",
+        "",
+        "This box was restored from a copy: it sends nothing until confirmed. Call maintenance.",
+        "",
+    ),
+    "store_salvaged": (
+        "La file d’attente a été réparée après un incident de disque. Appelez la maintenance.",
+        "",
+        "The queue was repaired after a disk fault. Call maintenance.",
+        "",
+    ),
+    "store_failing": (
+        "Le disque du boîtier ne s’écrit plus : rien n’est accepté. Appelez la maintenance maintenant.",
+        "",
+        "The box’s disk cannot be written: nothing is taken in. Call maintenance now.",
+        "",
     ),
     "neighbour_late": (
         "{neighbour} n’a pas répondu la dernière fois. Le boîtier réessaie.",
@@ -137,6 +159,13 @@ NEIGHBOUR_ROLES = {
     Neighbour.PACS: ("garde les images", "keeps the images"),
     Neighbour.DMP: ("reçoit les publications", "receives the publications"),
 }
+CERTIFICATES = {
+    "auth_certificate": ("connexion au DMP", "connection to the DMP"),
+    "sign_certificate": ("signature des envois", "signature of submissions"),
+    "ris.tls.certificate": ("lien avec le RIS", "link with the RIS"),
+    "modality.tls.certificate": ("réception des images", "reception of images"),
+    "pacs.tls.certificate": ("lien avec le PACS", "link with the PACS"),
+}
 HEALTH = {
     Health.QUIET: ("pas encore de nouvelles", "nothing heard yet"),
     Health.OK: ("répond", "answers"),
@@ -146,13 +175,20 @@ HEALTH = {
 LEVELS = {
     Level.NORMAL: ("il y a de la place", "there is room"),
     Level.WARN: ("il se remplit", "it is filling up"),
-    Level.HOLD: ("presque plein", "nearly full"),
+    Level.HOLD_BULK: ("presque plein", "nearly full"),
     Level.STOP: ("plein", "full"),
 }
 STATES = {
-    "set_aside": ("mis de côté", "set aside"),
-    "held": ("retenu", "held"),
-    "parked": ("attend depuis longtemps", "waiting for long"),
+    State.WAITING: ("en attente", "waiting"),
+    State.BUILDING: ("en préparation", "being prepared"),
+    State.READY: ("prêt à partir", "ready to leave"),
+    State.STARTED: ("en cours d’envoi", "being sent"),
+    State.IN_DOUBT: ("à vérifier", "to be checked"),
+    State.CHECKING: ("en vérification", "being checked"),
+    State.HELD: ("retenu", "held"),
+    State.SET_ASIDE: ("mis de côté", "set aside"),
+    State.SETTLED: ("terminé", "done"),
+    State.CLOSED: ("clos", "closed"),
 }
 ACTIONS = {
     "publish": ("publication", "publication"),
@@ -175,6 +211,23 @@ ENGLISH_HINTS = {
 }
 
 
+WAITING = {
+    "network": ("le réseau ou le service distant ne répond pas", "the network or the far service does not answer"),
+    "in-doubt": ("envoi coupé, à vérifier avant de réessayer", "sending was cut off, checked before another try"),
+    "study-absent": ("le PACS n’a pas encore les images", "the PACS does not have the images yet"),
+    "cabinet": ("le PACS donne une réponse incohérente", "the PACS gives an answer that makes no sense"),
+    "crashed": ("la préparation a échoué, nouvel essai", "preparation failed, another try follows"),
+    "overdue": ("la préparation dure trop, nouvel essai", "preparation takes too long, another try follows"),
+}
+
+
+def why_waiting(reason: str, language: Language) -> str:
+    """Why entries wait by themselves; a code that has no words is shown as it is."""
+    return pick(
+        WAITING.get(reason, (f"le service distant répond « {reason} »", f"the far service says “{reason}”")), language
+    )
+
+
 def pick(pair: tuple[str, str], language: Language) -> str:
     return pair[1] if language is Language.EN else pair[0]
 
@@ -193,17 +246,30 @@ def sentence(finding: Finding, language: Language = Language.FR) -> str:
     one, many = (english, english_many) if language is Language.EN else (french, french_many)
     values = _named(finding.values, language)
     number = next((value for value in finding.values.values() if isinstance(value, int)), 1)
-    return (many if many and number > 1 else one).format(**values)
+    return _spaced((many if many and number > 1 else one).format(**values), language)
+
+
+def _spaced(text: str, language: Language) -> str:
+    """French puts a space before some signs, which must not end a line."""
+    return re.sub(r" ([:;?!%»])", "\N{NO-BREAK SPACE}\\1", text) if language is Language.FR else text
 
 
 def _named(values: Mapping[str, int | str], language: Language) -> dict[str, int | str]:
     named = dict(values)
     if "neighbour" in named:
         named["neighbour"] = pick(NEIGHBOURS[Neighbour(str(named["neighbour"]))], language)
+    if "certificate" in named:
+        named["certificate"] = certificate(str(named["certificate"]), str(named["structure"]), language)
     return named
 
 
-def hint(trouble: Trouble, language: Language = Language.FR) -> tuple[str, Language]:
+def certificate(setting: str, structure: str, language: Language = Language.FR) -> str:
+    """What a certificate is for, with its structure when there are several."""
+    known = CERTIFICATES.get(setting) or CERTIFICATES.get(setting.rpartition(".")[2]) or (setting, setting)
+    return pick(known, language) + (f", {structure}" if structure else "")
+
+
+def hint(trouble: Line, language: Language = Language.FR) -> tuple[str, Language]:
     """What to do about an entry, and in which language that is."""
     if language is Language.EN and trouble.reason in ENGLISH_HINTS:
         return ENGLISH_HINTS[trouble.reason], Language.EN
