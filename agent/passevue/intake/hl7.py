@@ -13,8 +13,9 @@ Facts:
 - Separators come from MSH-1 and MSH-2 (HL7 v2.5 § 2.5.4). A fifth character of MSH-2 is the truncation mark of 2.7.
 - Senders end segments with CR, LF or CRLF (hl7v2.md § 2). A line that does not open with a segment name goes on with
   the line before it: `patient1.hl7` has such a break inside OBX-3, and some senders wrap base64.
-- `patient1.hl7` says `8859/1` and is UTF-8. Text with accents that decodes as UTF-8 is UTF-8, whatever a declared
-  8859/1 or 8859/15 says. A declared UTF-8 that does not decode is refused: an identity is not guessed.
+- `patient1.hl7` says `8859/1` and is UTF-8. Text with accents that decodes as UTF-8, to western signs, is UTF-8,
+  whatever a declared 8859/1 or 8859/15 says. A declared UTF-8 that does not decode is refused: an identity is not
+  guessed.
 
     message = parse(raw)
     pid = message.only("PID")
@@ -49,7 +50,7 @@ _CODECS = {
     "": "utf-8",
 }
 _PAYLOAD_BYTES = 32 << 10  # a segment longer than this carries a document: not looked at to tell the charset
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +133,12 @@ class Segment:
                 102, f"Expected at most {MAX_TEXT_BYTES} bytes instead got {len(leaf)}", location=self.location(number)
             )
         try:
-            text = unescape(leaf.decode(self.codec), self.separators, self.codec).strip()
+            text = unescape(leaf.decode(self.codec), self.separators, self.codec)
         except UnicodeDecodeError as err:
             raise Hl7Error(102, f"Expected {self.codec} text", location=self.location(number)) from err
         if _CONTROL.search(text):
             raise Hl7Error(102, "Expected text without control characters", location=self.location(number))
-        return text
+        return text.strip()
 
     def _cut(self, value: bytes, separator: bytes, most: int, number: int) -> list[bytes]:
         parts = _split(value, separator, most)
@@ -329,7 +330,7 @@ def _split(value: bytes, separator: bytes, most: int) -> list[bytes]:
     """`value.split(separator, most)`, ten times faster on what holds a document: `find` looks at words, not bytes."""
     if len(value) <= _PAYLOAD_BYTES:
         return value.split(separator, most)
-    parts = []
+    parts: list[bytes] = []
     start, end = 0, value.find(separator)
     while end >= 0 and len(parts) < most:
         parts.append(value[start:end])
@@ -349,11 +350,21 @@ def _codec(lines: list[bytes], separators: Separators) -> str:
     codec = _CODECS.get(declared)
     if codec is None:
         raise Hl7Error(103, f"Expected a charset of {sorted(filter(None, _CODECS))}", location="MSH^1^18")
+    text = b"\r".join(line for line in lines if len(line) <= _PAYLOAD_BYTES)
     try:
-        b"\r".join(line for line in lines if len(line) <= _PAYLOAD_BYTES).decode("utf-8")
+        decoded = text.decode("utf-8")
     except UnicodeDecodeError as err:
         if codec != "utf-8":
             return codec
         said = "declared" if declared else "assumed, MSH-18 being empty"
         raise Hl7Error(102, f"Expected UTF-8 text as {said}", location="MSH^1^18") from err
-    return "utf-8"
+    return codec if codec != "utf-8" and not _western(decoded) else "utf-8"
+
+
+def _western(text: str) -> bool:
+    """Text of signs that a French keyboard writes: what UTF-8 read by mistake does not give."""
+    try:
+        text.encode("cp1252")
+    except UnicodeEncodeError:
+        return False
+    return True
