@@ -1,0 +1,101 @@
+"""An object while it arrives: in memory as long as it is small, in a file of its own beyond that.
+
+Nothing of it is visible to anyone before the writer has taken it. `discard` leaves nothing behind; what a crash leaves
+in the spool folder is removed at the next start.
+"""
+
+import asyncio
+import errno
+import os
+import zlib
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+from passevue.errors import NoRoom, StoreError, Unreadable
+from passevue.intake.disk import Disk
+
+INLINE_BYTES = 1 << 20  # a CT slice is 512 KiB raw; 40 associations of these are 40 MiB
+PIECE_BYTES = 1 << 20
+
+
+class Incoming:
+    """One object under way: `head` (preamble and file meta information), then its data set as it comes.
+
+    `fragment` takes bytes; when it says True, await `spill` before the next one.
+    """
+
+    def __init__(self, folder: Path, disk: Disk, head: bytes, max_bytes: int) -> None:
+        self.buffer = bytearray(head)
+        self.head_bytes = len(head)
+        self.length = len(head)
+        self.crc = 0  # of what is in the file; the writer computes that of the buffer
+        self.path: Path | None = None
+        self._fd = -1
+        self._folder = folder
+        self._disk = disk
+        self._max_bytes = max_bytes
+
+    def fragment(self, data: memoryview) -> bool:
+        """Raises: Unreadable: the object is longer than it may be."""
+        self.length += len(data)
+        if self.length > self._max_bytes:
+            raise Unreadable(f"object longer than {self._max_bytes} bytes")
+        self.buffer += data
+        return len(self.buffer) > INLINE_BYTES
+
+    async def spill(self) -> None:
+        """Move what is in memory to the file. Raises: StoreError: it cannot be written."""
+        await asyncio.to_thread(self._spill)
+
+    def _spill(self) -> None:
+        try:
+            if self.path is None:
+                path = self._folder / f"{uuid4().hex}.part"
+                self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                self.path = path
+            self.crc = zlib.crc32(self.buffer, self.crc)
+            self._disk.append(self._fd, memoryview(self.buffer))
+        except OSError as err:
+            raise store_error(err) from err
+        self.buffer = bytearray()
+
+    async def finish(self) -> None:
+        """For an object in a file: everything in it, and synced."""
+        await asyncio.to_thread(self._finish)
+
+    def _finish(self) -> None:
+        self._spill()
+        try:
+            self._disk.sync(self._fd)
+        except OSError as err:
+            raise store_error(err) from err
+
+    async def whole(self) -> bytes:
+        """The DICOM file as it is now: for small objects, wherever they are."""
+        if self.path is None:
+            return bytes(self.buffer)
+        await self.spill()
+        return await asyncio.to_thread(self.path.read_bytes)
+
+    def discard(self) -> None:
+        """Forget the object; harmless when the writer has taken its file over."""
+        self.buffer = bytearray()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+
+def store_error(err: OSError) -> StoreError:
+    """Our error for one of the disk's: no room, or worse."""
+    if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return NoRoom(f"no room for an object: {err.strerror}")
+    return StoreError(f"an object cannot be written: {err.strerror}")
