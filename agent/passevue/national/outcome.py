@@ -204,7 +204,7 @@ def raise_for_findings(findings: Sequence[Finding]) -> NoReturn:
     if gravest.verdict is Verdict.UNSURE:
         raise Unsure(f"the DMP failed without saying why: {codes}", code=gravest.code)
     if gravest.verdict is Verdict.CHECK:
-        raise InDoubt(f"the DMP may have it already: {codes}")
+        raise MayBeThere(f"the DMP may have it already: {codes}", code=gravest.code)
     if gravest.verdict is Verdict.CREDENTIAL:
         raise CredentialError(f"the DMP refuses our credentials: {codes}", hint=gravest.hint)
     if gravest.verdict is Verdict.STALE:
@@ -214,6 +214,14 @@ def raise_for_findings(findings: Sequence[Finding]) -> NoReturn:
 
 class Unsure(NetworkError):
     """A generic failure: `registry` counts these per submission and refuses after some."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class MayBeThere(InDoubt):
+    """It says it has our identifiers. Again and again while a look-up finds nothing: refused, as `Unsure`."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)

@@ -45,7 +45,7 @@ from passevue.queue.work import Answer, Submission
 MAX_ANSWER_BYTES = 32 << 20
 MAX_CONNECTIONS = 8  # per structure: twice the default lanes, for look-ups beside publications
 KEEP_ALIVE_S = 15.0  # shorter than a server's, so that a stale connection seldom puts a try in doubt
-GENERIC_TRIES = 5  # `XDSRegistryError` and the like, then a person (dmp-xds.md § 10)
+GENERIC_TRIES = 5  # `XDSRegistryError`, or a duplicate that no look-up finds, then a person (dmp-xds.md § 10)
 _CHUNK_BYTES = 64 << 10
 _GENERIC_KEPT = 10_000
 
@@ -210,7 +210,7 @@ class Registry:
                 transaction, service, action, submission.structure, facts, body, attachments, set_id, mutation=True
             )
             response = self._registry_response(message)
-        except outcome.Unsure as err:
+        except (outcome.Unsure, outcome.MayBeThere) as err:
             self._count_generic(set_id, err)
             raise
         self._generic.pop(set_id, None)
@@ -230,10 +230,10 @@ class Registry:
         # Partial success, success with errors, failure without: nobody knows what was kept (reliability § 6).
         raise InDoubt(f"the registry answered neither success nor failure: {len(response.findings)} errors")
 
-    def _count_generic(self, set_id: str, err: outcome.Unsure) -> None:
+    def _count_generic(self, set_id: str, err: outcome.Unsure | outcome.MayBeThere) -> None:
         tries = self._generic.pop(set_id, 0) + 1
         if tries >= GENERIC_TRIES:
-            raise Refused(err.code, f"refused by the DMP {tries} times without saying why") from err
+            raise Refused(err.code, f"the DMP answered so {tries} times") from err
         self._generic[set_id] = tries
         while len(self._generic) > _GENERIC_KEPT:
             self._generic.popitem(last=False)
