@@ -6,11 +6,10 @@ Both transfer syntaxes that the ANS's validator takes are read: Implicit and Exp
 from dataclasses import dataclass
 
 from passevue.errors import Unreadable
-from passevue.intake.data_set import EXPLICIT, Walk, look
-from passevue.intake.part10 import data_set_offset
+from passevue.intake.data_set import look
+from passevue.intake.part10 import data_set_offset, transfer_syntax
 
 TRANSFER_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
-_TRANSFER_SYNTAX = 0x00020010
 _SOP_INSTANCE, _PATIENT_ID, _STUDY, _SERIES = 0x00080018, 0x00100020, 0x0020000D, 0x0020000E
 _CREATED_DATE, _CREATED_TIME, _NUMBER = 0x00080012, 0x00080013, 0x00200013
 _WANTED = frozenset((_SOP_INSTANCE, _PATIENT_ID, _STUDY, _SERIES, _CREATED_DATE, _CREATED_TIME, _NUMBER))
@@ -47,7 +46,7 @@ def read_kos_header(kos: bytes) -> KosHeader:
         Unreadable: not a DICOM file in one of the two transfer syntaxes, or one that does not add up.
     """
     offset = data_set_offset(kos)
-    syntax = _transfer_syntax(kos[132:offset])
+    syntax = transfer_syntax(kos)
     if syntax not in TRANSFER_SYNTAXES:
         raise Unreadable("KOS: expected Implicit or Explicit VR Little Endian")
     found = look(memoryview(kos)[offset:], syntax, _WANTED, encapsulated=False)
@@ -61,13 +60,3 @@ def read_kos_header(kos: bytes) -> KosHeader:
         created=values.get(_CREATED_DATE, "") + values.get(_CREATED_TIME, ""),
         instance_number=int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0,
     )
-
-
-def _transfer_syntax(meta: bytes) -> str:
-    walk, at = Walk(meta), 0
-    while at < len(meta):
-        tag, _vr, length, start = walk.header(at, EXPLICIT)
-        at = start + length
-        if tag == _TRANSFER_SYNTAX:
-            return meta[start:at].rstrip(b"\0 ").decode("ascii", "replace")
-    raise Unreadable("KOS: no transfer syntax")

@@ -1,5 +1,7 @@
 """The header of a report, in every generation of the samples (cda-report.md)."""
 
+import contextlib
+
 import pytest
 from hypothesis import given as for_any
 from hypothesis import strategies as st
@@ -134,7 +136,7 @@ def test_the_ins_is_known_by_its_root_and_not_by_its_place() -> None:
         '<id extension="279035121518989" root="1.2.250.1.213.1.4.10"/>',
         '<id extension="1234567890121" root="1.2.3.4.567.8.9.10" />',
     )
-    swapped = CDA.replace(ins.encode(), b"@").replace(ipp.encode(), ins.encode()).replace(b"@", ipp.encode())
+    swapped = CDA.replace(ins.encode(), b"\0").replace(ipp.encode(), ins.encode()).replace(b"\0", ipp.encode())
     assert read_report(swapped).patient == read_report(CDA).patient
 
 
@@ -256,9 +258,7 @@ def test_a_header_beyond_reason_is_refused() -> None:
 @for_any(st.binary(max_size=300), st.integers(0, len(CDA)), st.integers(0, 60))
 def test_any_bytes_are_a_report_or_our_error_and_the_next_good_one_is_read(junk: bytes, at: int, cut: int) -> None:
     for data in (junk, CDA[:at] + junk + CDA[at + cut :]):
-        try:
+        with contextlib.suppress(Unreadable, Hl7Error):
             read_report(data)
             header_of(data)
-        except (Unreadable, Hl7Error):
-            pass
     assert read_report(CDA).version == 2

@@ -1,5 +1,7 @@
 """N-10: what the one XML parser refuses, and what it must take."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,8 +110,6 @@ def test_the_message_holds_nothing_of_the_document() -> None:
 
 @given(st.binary(max_size=400) | st.binary(max_size=100).map(lambda middle: b"<a b='" + middle + b"'/>"))
 def test_any_bytes_are_taken_or_refused(data: bytes) -> None:
-    try:
+    with contextlib.suppress(Unreadable):
         parse(data)
-    except Unreadable:
-        pass
     assert parse(b"<next/>").tag == "next"
