@@ -15,6 +15,8 @@ the library. Raising does not log; the owner of the loop logs once.
         CardError              CardAbsent, PinNeeded, PinBlocked: a person must act
       NetworkError             no answer came: stays in the queue, tried again
         InDoubt                the request left whole and no answer was understood: look up before sending again
+        StudyAbsent            the PACS does not have the study yet: asked again, set aside after some days
+        Failing                the far side answered with a failure of its own that may pass: bounded tries
       Refused                  the far side said no, with its code: set aside for a person, never retried blindly
       NotOnListeBlanche        the peer is unknown: answered 403, audited
       TrustError               a signature, hash or seal is wrong: fail closed, never retried
@@ -118,6 +120,21 @@ class NetworkError(BoxError):
 
 class InDoubt(NetworkError):
     """The request left whole, and no answer was understood: the far side may or may not have acted (Q-06)."""
+
+
+class StudyAbsent(NetworkError):
+    """The PACS, which did answer, does not have the study yet: asked again until `queue.absent_study_h` have passed."""
+
+
+class Failing(NetworkError):
+    """The far side answered with a general failure (`XDSRegistryError`, HTTP 500 without a body): same content again.
+
+    Five times in a row with the same `code` and the entry is set aside (dmp-xds.md § 10, "T bounded").
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(f"{code}: {message}", hint=hint, retry_after_s=retry_after_s)
+        self.code = code
 
 
 class Refused(BoxError):

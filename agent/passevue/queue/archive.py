@@ -1,0 +1,197 @@
+"""What the box has published: one row per StudyInstanceUID, for replacement, withdrawal, export and consultation.
+
+A row is written in the same transaction that settles the entry (kos.md § 8). A withdrawn KOS is marked, not erased
+(spec § 4.5.8.1). `record` is the work's own memory of the study, opaque here.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Integer, bindparam, delete, insert, select, update
+
+from passevue.queue.connection import Connection, Row, Value
+from passevue.queue.frozen import PARTS, freeze
+from passevue.queue.schema import archive, entry, frozen, submission
+from passevue.queue.seal import sha256, verify
+from passevue.queue.stamp import moment
+from passevue.queue.work import Submission, Transaction
+
+__all__ = ["ArchiveState", "Archived", "archived", "import_published", "remember", "studies", "write_published",
+           "write_withdrawn"]  # fmt: skip
+
+
+class ArchiveState(StrEnum):
+    """What the registry holds of a study, as far as this box knows."""
+
+    PUBLISHED = "published"  # its KOS is there
+    WITHDRAWN = "withdrawn"  # it was there; the box withdrew it ("dépublié")
+    UNPUBLISHED = "unpublished"  # never was; only `record` is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One study of the archive. The KOS and its set are those last accepted; all empty when UNPUBLISHED.
+
+    `entry_uuid` is known only when the registry's answer or a look-up gave it.
+    """
+
+    study_uid: str
+    state: ArchiveState
+    record: bytes
+    changed_at: datetime
+    document_unique_id: str = ""
+    set_unique_id: str = ""
+    structure: str = ""
+    entry_uuid: str | None = None
+    kos: bytes = b""
+    metadata: bytes = b""
+    signature: bytes = b""
+    vihf: bytes = b""
+
+
+_SUBMISSION = ("document_unique_id", "set_unique_id", "structure")
+_SHOWN = ("kos", "metadata", "signature", "vihf")
+_READ = (
+    select(
+        archive.c.state,
+        archive.c.record,
+        archive.c.record_sha256,
+        archive.c.changed_at,
+        archive.c.entry_uuid,
+        archive.c.submission_id,
+        *(submission.c[name] for name in _SUBMISSION),
+        *(submission.c[f"{name}_sha256"] for name in _SHOWN),
+        *(frozen.c[name] for name in _SHOWN),
+    )
+    .select_from(archive)
+    .outerjoin(submission, submission.c.id == archive.c.submission_id)
+    .outerjoin(frozen, frozen.c.submission_id == archive.c.submission_id)
+    .where(archive.c.study_uid == bindparam("study"))
+)
+_HELD = select(archive.c.submission_id).where(archive.c.study_uid == bindparam("study"))
+_FIELDS = ("state", "submission_id", "entry_uuid", "record", "record_sha256", "changed_at")
+_ADD = insert(archive).values({name: bindparam(name) for name in ("study_uid", *_FIELDS)})
+_REPLACE = (
+    update(archive).where(archive.c.study_uid == bindparam("study")).values({name: bindparam(name) for name in _FIELDS})
+)
+_MARK = (
+    update(archive)
+    .where(archive.c.study_uid == bindparam("study"))
+    .values({name: bindparam(name) for name in ("state", "record", "record_sha256", "changed_at")})
+)
+_REMEMBER = (
+    update(archive)
+    .where(archive.c.study_uid == bindparam("study"))
+    .values({name: bindparam(name) for name in ("record", "record_sha256", "changed_at")})
+)
+_STUDIES = (
+    select(archive.c.study_uid)
+    .where(archive.c.study_uid > bindparam("beyond"))
+    .order_by(archive.c.study_uid)
+    .limit(bindparam("most", type_=Integer))
+)
+# What a replaced archive row leads to may go at once, if its own entry's content has been purged, or it was imported.
+_OWNER_PURGED = (
+    select(submission.c.id)
+    .select_from(submission)
+    .outerjoin(entry, entry.c.number == submission.c.number)
+    .where(submission.c.id == bindparam("which"), (submission.c.number.is_(None)) | (entry.c.purged == 1))
+)
+_DROP_PARTS = delete(frozen).where(frozen.c.submission_id == bindparam("which"))
+
+
+def archived(conn: Connection, study_uid: str) -> Archived | None:
+    """The study, every part checked.
+
+    Raises:
+        Damaged: a part is not what was written.
+    """
+    row = conn.one(_READ, study=study_uid)
+    return None if row is None else _checked(study_uid, row)
+
+
+def write_published(
+    conn: Connection, study_uid: str, submission_id: int, record: bytes, entry_uuid: str | None, now: int
+) -> None:
+    """The study's published KOS is now that of this submission."""
+    values: dict[str, Value] = {
+        "state": ArchiveState.PUBLISHED.value,
+        "submission_id": submission_id,
+        "entry_uuid": entry_uuid,
+        "record": record,
+        "record_sha256": sha256(record),
+        "changed_at": now,
+    }
+    held = conn.one(_HELD, study=study_uid)
+    if held is None:
+        conn.run(_ADD, study_uid=study_uid, **values)
+        return
+    conn.run(_REPLACE, study=study_uid, **values)
+    if held[0] not in (None, submission_id) and conn.one(_OWNER_PURGED, which=held[0]):
+        conn.run(_DROP_PARTS, which=held[0])
+
+
+def write_withdrawn(conn: Connection, study_uid: str, record: bytes, now: int) -> None:
+    """The study's KOS is no longer in the registry; what it was stays."""
+    digest = sha256(record)
+    state = ArchiveState.WITHDRAWN.value
+    if conn.one(_HELD, study=study_uid):
+        conn.run(_MARK, study=study_uid, state=state, record=record, record_sha256=digest, changed_at=now)
+        return
+    conn.run(_ADD, study_uid=study_uid, state=state, submission_id=None, entry_uuid=None, record=record,
+             record_sha256=digest, changed_at=now)  # fmt: skip
+
+
+def remember(conn: Connection, study_uid: str, record: bytes, now: int) -> None:
+    """Keep the work's memory of a study of which nothing was sent this time."""
+    digest = sha256(record)
+    if conn.one(_HELD, study=study_uid):
+        conn.run(_REMEMBER, study=study_uid, record=record, record_sha256=digest, changed_at=now)
+        return
+    conn.run(_ADD, study_uid=study_uid, state=ArchiveState.UNPUBLISHED.value, submission_id=None, entry_uuid=None,
+             record=record, record_sha256=digest, changed_at=now)  # fmt: skip
+
+
+def import_published(conn: Connection, study: Archived, now: int) -> bool:
+    """Take in what another software published (XDM). False, and nothing written, when the study is known already.
+
+    Raises:
+        Clash: its set uniqueId belongs to another study of the archive.
+    """
+    if conn.one(_HELD, study=study.study_uid):
+        return False
+    made = Submission(
+        transaction=Transaction.TD2_1A,
+        set_unique_id=study.set_unique_id,
+        document_unique_id=study.document_unique_id,
+        metadata=study.metadata,
+        structure=study.structure,
+        vihf=study.vihf,
+        record=study.record,
+        kos=study.kos,
+        signature=study.signature,
+    )
+    write_published(conn, study.study_uid, freeze(conn, None, made, now), study.record, study.entry_uuid, now)
+    return True
+
+
+def studies(conn: Connection, after: str, most: int) -> list[str]:
+    """Up to `most` StudyInstanceUIDs of the archive that sort after `after`."""
+    return [row[0] for row in conn.run(_STUDIES, beyond=after, most=most)]
+
+
+def _checked(study_uid: str, row: Row) -> Archived:
+    state, record, record_sha256, changed_at, entry_uuid, submission_id = row[:6]
+    verify(bytes(record_sha256), sha256(record), "the record of an archived study")
+    ids, hashes, parts = row[6:9], row[9:13], row[13:17]
+    if submission_id is None:
+        return Archived(study_uid, ArchiveState(state), bytes(record), moment(changed_at))
+    for name, digest, data in zip(_SHOWN, hashes, parts, strict=True):
+        verify(bytes(digest or b""), sha256(data or b""), f"the {name} of an archived study")
+    kos, facts, signature, vihf = (bytes(data) for data in parts)
+    return Archived(study_uid, ArchiveState(state), bytes(record), moment(changed_at), ids[0], ids[1], ids[2],
+                    entry_uuid, kos, facts, signature, vihf)  # fmt: skip
+
+
+assert set(_SHOWN) < set(PARTS)  # noqa: S101 - the two lists belong together

@@ -1,0 +1,83 @@
+"""Who may open a store beside whom (F-38). Locks are `flock`s: the kernel lets them go with the process.
+
+- One process per role: a second `intake`, or a second dispatcher, on the same folder exits. Several units of one box,
+  each with its own role, share the store.
+- All share the store's own lock; migrating it, or replacing a damaged one, needs it alone.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from passevue.errors import StoreError
+
+__all__ = ["Locks"]
+
+ALONE_WITHIN_S = 20.0  # another unit is still migrating, or still has the damaged store open
+
+
+class Locks:
+    """The locks that one opened store holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._roles: list[int] = []
+        self._shared = self._open("queue.lock")
+
+    def take_roles(self, roles: Iterable[str]) -> None:
+        """
+        Raises:
+            StoreError: another process has one of them.
+        """
+        for role in roles:
+            descriptor = self._open(f"queue-{role}.lock")
+            self._roles.append(descriptor)
+            if not _try(descriptor, fcntl.LOCK_EX):
+                raise StoreError(
+                    f"another process already runs the {role} part on this folder",
+                    hint="Un autre boîtier Passevue fonctionne déjà sur ce dossier. Arrêtez-le d’abord.",
+                )
+
+    def share(self) -> None:
+        """Wait until nobody changes the store as a whole.
+
+        Raises:
+            StoreError: it lasts too long.
+        """
+        self._wait_for(fcntl.LOCK_SH)
+
+    def alone(self) -> None:
+        """Wait until nobody else has the store open.
+
+        Raises:
+            StoreError: another process does not let go.
+        """
+        self._wait_for(fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        for descriptor in (*self._roles, self._shared):
+            os.close(descriptor)
+        self._roles = []
+
+    def _open(self, name: str) -> int:
+        try:
+            return os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        except OSError as err:
+            raise StoreError(f"{name} cannot be opened: {err.strerror}") from err
+
+    def _wait_for(self, kind: int) -> None:
+        deadline = time.monotonic() + ALONE_WITHIN_S
+        while not _try(self._shared, kind):
+            if time.monotonic() > deadline:
+                raise StoreError("another part of the box has the store open and does not let go")
+            time.sleep(0.05)
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,191 @@
+"""A damaged SQLite store: noticed at start, kept aside, and what is readable goes on in a new one (Q-17).
+
+`sound` checks the structure of the database and every page of the tables of rows. The two tables of large bytes are
+left out: gigabytes would have to be read; each of their rows has its hash, verified when it is read.
+
+The rows are copied one by one, since one unreadable page must not take its neighbours along. An entry whose content
+cannot be had is set aside for a person; everything else keeps its number, its state and its turn.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Table
+
+from passevue.errors import StoreError
+from passevue.queue.retry import HINTS
+from passevue.queue.schema import act, archive, content, entry, frozen, mark, proof, received, submission
+from passevue.queue.seal import sha256
+from passevue.queue.states import FINAL, State
+
+__all__ = ["Salvaged", "put_aside", "salvage", "sound"]
+
+ROWS = (received, entry, submission, archive, proof, act, mark)
+BYTES = (content, frozen)
+FILES = ("", "-wal", "-shm")
+GIVE_UP_AFTER = 100_000  # numbers in a row without a row: beyond the last one
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What came over, and where the damaged store lies.
+
+    Attributes:
+        kept_aside: folder of the damaged files; they are never deleted by the box.
+        rows: copied rows of all tables. entries: of which entries. set_aside: entries whose content is lost.
+        lost: rows that are known to have been there and cannot be read.
+    """
+
+    kept_aside: Path
+    rows: int
+    entries: int
+    set_aside: int
+    lost: int
+
+
+def sound(path: Path) -> bool:
+    """Whether the store's rows and indexes are whole. A missing or empty file is sound: it will be made."""
+    if not path.exists() or (path.stat().st_size == 0 and not path.with_name(path.name + "-wal").exists()):
+        return True
+    try:
+        conn = sqlite3.connect(path, isolation_level=None, timeout=20)
+        try:
+            names = {row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return all(_whole(conn, table.name) for table in ROWS if table.name in names)
+        finally:
+            conn.close()
+    except sqlite3.OperationalError as err:
+        if err.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+            raise StoreError(f"the store cannot be opened: {type(err).__name__} {err.sqlite_errorcode}") from err
+        return False
+    except sqlite3.DatabaseError:
+        return False
+
+
+def put_aside(path: Path, name: str) -> Path:
+    """Move the database and its log into a folder beside it, called `name`."""
+    folder = path.with_name(name)
+    folder.mkdir()
+    for suffix in FILES:
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            file.rename(folder / file.name)
+    return folder
+
+
+def salvage(damaged: Path, fresh: Path, now: int) -> Salvaged:
+    """Copy what can be read from one database into the other, which has today's schema and is empty.
+
+    Raises:
+        StoreError: the new one cannot be written.
+    """
+    try:
+        source = sqlite3.connect(damaged, isolation_level=None)
+        target = sqlite3.connect(fresh, isolation_level=None)
+        try:
+            return _copy_all(source, target, damaged.parent, now)
+        finally:
+            source.close()
+            target.close()
+    except sqlite3.Error as err:
+        raise StoreError(f"the damaged store could not be carried over: {type(err).__name__}") from err
+
+
+def _copy_all(source: sqlite3.Connection, target: sqlite3.Connection, folder: Path, now: int) -> Salvaged:
+    target.execute("PRAGMA synchronous=FULL")
+    target.execute("BEGIN IMMEDIATE")
+    rows = sum(_copy(source, target, table) for table in (*ROWS, *BYTES))
+    lost = _lost(source, target)
+    _drop_torn(target)
+    set_aside = _set_aside_without_content(target, now)
+    entries = target.execute("SELECT count(*) FROM entry").fetchone()[0]
+    target.execute("COMMIT")
+    return Salvaged(folder, rows, entries, set_aside, lost)
+
+
+def _whole(conn: sqlite3.Connection, name: str) -> bool:
+    return bool(conn.execute(f"PRAGMA integrity_check('{name}')").fetchone()[0] == "ok")
+
+
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: Table) -> int:
+    """All readable rows of a table, by what both sides have of its columns."""
+    try:
+        present = {row[1] for row in source.execute(f"PRAGMA table_info('{table.name}')")}
+    except sqlite3.DatabaseError:
+        return 0
+    columns = [column.name for column in table.columns if column.name in present]
+    if not columns:
+        return 0
+    names = ", ".join(f'"{name}"' for name in columns)
+    marks = ", ".join("?" for _ in columns)
+    into = f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
+    count = 0
+    for row in _readable(source, table.name, names):
+        count += target.execute(into, row).rowcount
+    return count
+
+
+def _readable(source: sqlite3.Connection, name: str, columns: str) -> Iterator[tuple[object, ...]]:
+    """Rows in the order of their row numbers; after one that cannot be read, number by number."""
+    rowid = 0
+    missed = 0
+    while missed < GIVE_UP_AFTER:
+        try:
+            query = f"SELECT rowid, {columns} FROM {name} WHERE rowid > ? ORDER BY rowid LIMIT 500"  # noqa: S608
+            rows = source.execute(query, (rowid,)).fetchall()
+        except sqlite3.DatabaseError:
+            found = _single(source, name, columns, rowid + 1)
+            rowid += 1
+            missed = 0 if found else missed + 1
+            if found:
+                yield found
+            continue
+        if not rows:
+            return
+        for row in rows:
+            rowid = row[0]
+            yield row[1:]
+        missed = 0
+
+
+def _single(source: sqlite3.Connection, name: str, columns: str, rowid: int) -> tuple[object, ...] | None:
+    try:
+        row = source.execute(f"SELECT {columns} FROM {name} WHERE rowid = ?", (rowid,)).fetchone()  # noqa: S608
+    except sqlite3.DatabaseError:
+        return None
+    return None if row is None else tuple(row)
+
+
+def _lost(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    """Entry numbers that were given and have no row now. The next number is beyond them all."""
+    try:
+        last = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entry'").fetchone()
+    except sqlite3.DatabaseError:
+        last = None
+    copied, highest = target.execute("SELECT count(*), coalesce(max(number), 0) FROM entry").fetchone()
+    top = max(int(last[0]) if last else 0, int(highest))
+    target.execute("DELETE FROM sqlite_sequence WHERE name = 'entry'")
+    target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('entry', ?)", (top,))
+    return int(top - copied)
+
+
+def _drop_torn(target: sqlite3.Connection) -> None:
+    """Bytes that are not what was written are no better than none."""
+    for row in target.execute("SELECT c.received_id, c.bytes, r.sha256 FROM content c JOIN received r ON r.id = "
+                              "c.received_id").fetchall():  # fmt: skip
+        if sha256(row[1]) != row[2]:
+            target.execute("DELETE FROM content WHERE received_id = ?", (row[0],))
+
+
+def _set_aside_without_content(target: sqlite3.Connection, now: int) -> int:
+    """Entries that still had to be built and have lost their bytes: a person must have them sent again."""
+    final = ", ".join(f"'{state}'" for state in FINAL)
+    return target.execute(
+        f"UPDATE entry SET state = '{State.SET_ASIDE}', lane = NULL, due_at = NULL, resume = '{State.WAITING}', "  # noqa: S608
+        "box = NULL, lease_until = NULL, reason = 'damaged', hint = ?, changed_at = ?, turn = turn + 1 "
+        f"WHERE state NOT IN ({final}) AND (received_id NOT IN (SELECT received_id FROM content) "
+        "AND (submission_id IS NULL OR submission_id NOT IN (SELECT submission_id FROM frozen)))",
+        (HINTS["damaged"], now),
+    ).rowcount
