@@ -1,11 +1,10 @@
 """IPF (Open eHealth Integration Platform) as the national registry: its XDS endpoints behind an edge that speaks TLS.
 
-IPF's part is Java and knows IHE's XDS.b, not the DMP's dialect of it. Its tutorial server is no longer published, so the
-store behind its endpoints is a small one of ours (`java/ipf`); SOAP, MTOM, ebXML and the checks of every request and
-answer are IPF's. The edge stands before it: it takes the box's own mutual TLS connection, puts the few forms in which
-the DMP departs from IHE into IHE's (`DIALECT`, each with its reason), sends all else on byte for byte, and keeps what
-went by. A test can have it translate less, to see that
-IPF refuses exactly these forms and no other.
+IPF's part is Java and knows IHE's XDS.b, not the DMP's dialect of it. Its tutorial server is no longer published, so
+the store behind its endpoints is a small one of ours (`java/ipf`); SOAP, MTOM, ebXML and the checks of every request
+and answer are IPF's. The edge stands before it: it takes the box's own mutual TLS connection, puts the few forms in
+which the DMP departs from IHE into IHE's (`DIALECT`, each with its reason), sends all else on byte for byte, and keeps
+what went by. A test can have it translate less, to see that IPF refuses exactly these forms and no other.
 
 Alone: `python -m tests.interop.jvm ipf` prints the command line of the server.
 """

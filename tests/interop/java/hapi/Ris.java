@@ -42,11 +42,15 @@ public final class Ris {
     private static final int ANSWER_WITHIN_S = 30;
 
     private final HapiContext context = new DefaultHapiContext();
+    private final HapiContext plain = new DefaultHapiContext(new GenericModelClassFactory());
 
     private Ris() {
         // MSH-18 decides the bytes of what is sent and read.
         context.setLowerLayerProtocol(new MinLowerLayerProtocol(true));
         context.setValidationContext(ValidationContextFactory.defaultValidation());
+        // A segment left out is left out, not sent empty.
+        context.getParserConfiguration().setEncodeEmptyMandatoryFirstSegments(false);
+        plain.setValidationContext(ValidationContextFactory.noValidation());
     }
 
     public static void main(String[] args) throws Exception {
@@ -103,8 +107,9 @@ public final class Ris {
 
     private Callable<List<Object>> one(String[] parts, String prefix, int messages) {
         return () -> {
-            // A context of its own: HAPI keeps one connection for each address in a context.
-            try (HapiContext own = new DefaultHapiContext()) {
+            // A context of its own, for HAPI keeps one connection for each address in a context; with threads of its own,
+            // for closing a context ends its threads.
+            try (HapiContext own = new DefaultHapiContext(Executors.newCachedThreadPool())) {
                 own.setLowerLayerProtocol(new MinLowerLayerProtocol(true));
                 Connection connection = own.newClient(parts[1], Integer.parseInt(parts[2]), "tls".equals(parts[3]));
                 connection.getInitiator().setTimeout(ANSWER_WITHIN_S, TimeUnit.SECONDS);
@@ -152,15 +157,12 @@ public final class Ris {
     }
 
     /** Without a structure, so that segments stay in their order; segments end at CR, which HAPI insists on. */
-    private static Message parse(Charset charset, Path file) throws Exception {
+    private Message parse(Charset charset, Path file) throws Exception {
         String text = Files.readString(file, charset).replaceAll("\r?\n", "\r");
-        try (HapiContext plain = new DefaultHapiContext(new GenericModelClassFactory())) {
-            plain.setValidationContext(ValidationContextFactory.noValidation());
-            Message message = plain.getPipeParser().parse(text);
-            if (!(message instanceof GenericMessage)) {
-                throw new IllegalStateException("expected a message without structure, got " + message.getClass());
-            }
-            return message;
+        Message message = plain.getPipeParser().parse(text);
+        if (!(message instanceof GenericMessage)) {
+            throw new IllegalStateException("expected a message without structure, got " + message.getClass());
         }
+        return message;
     }
 }
