@@ -33,11 +33,15 @@ class Neighbour(StrEnum):
     DMP = "dmp"
 
 
+CALLERS = frozenset({Neighbour.RIS, Neighbour.MODALITY})  # they speak first: silence is no fault of theirs
+
+
 class Health(StrEnum):
     """How it stands with a neighbour."""
 
     QUIET = "quiet"  # nothing heard yet since it is known: says nothing about it
     OK = "ok"  # its last word was a good one
+    REFUSED = "refused"  # a caller's last message was not taken
     LATE = "late"  # its last words were failures, since a few minutes at most
     DOWN = "down"  # failures only for longer, or its breaker is open
 
@@ -63,6 +67,8 @@ class Word:
     def health(self, now: datetime) -> Health:
         if self.breaker_open:
             return Health.DOWN
+        if self.failing_since is not None and self.neighbour in CALLERS:
+            return Health.REFUSED
         if self.failing_since is not None:
             return Health.DOWN if now - self.failing_since >= DOWN_AFTER else Health.LATE
         return Health.QUIET if self.ok_at is None else Health.OK
@@ -138,9 +144,15 @@ def _plain(word: Word) -> dict[str, Any]:
 
 def read(folder: Path) -> tuple[Word, ...]:
     """What all processes heard, the last word of each neighbour; a file that makes no sense counts for nothing."""
+    files = [_read_one(path) for path in sorted(folder.glob("neighbours-*.json"))]
+    return merge(*files)
+
+
+def merge(*registers: Iterable[Word]) -> tuple[Word, ...]:
+    """The last word of each neighbour, in their order."""
     words = {neighbour: Word(neighbour) for neighbour in Neighbour}
-    for path in sorted(folder.glob("neighbours-*.json")):
-        for word in _read_one(path):
+    for register in registers:
+        for word in register:
             words[word.neighbour] = _merged(words[word.neighbour], word)
     return tuple(words.values())
 

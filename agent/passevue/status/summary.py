@@ -174,7 +174,9 @@ def _whose(certificate: Certificate) -> dict[str, int | str]:
 
 def _of_neighbour(word: Word, now: datetime) -> Iterator[Finding]:
     health = word.health(now)
-    if health is Health.LATE:
+    if health is Health.REFUSED:
+        yield Finding("neighbour_refused", Verdict.WATCH, {"neighbour": word.neighbour.value})
+    elif health is Health.LATE:
         yield Finding("neighbour_late", Verdict.WATCH, {"neighbour": word.neighbour.value})
     elif health is Health.DOWN:
         since = word.failing_since or word.failed_at or now

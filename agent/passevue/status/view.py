@@ -79,7 +79,7 @@ def _values(summary: Summary, language: Language, zone: ZoneInfo) -> dict[str, A
         "t": t,
         "lang": language.value,
         "clock": clock,
-        "exact": lambda at: f"{at.astimezone(zone):%H:%M:%S}",
+        "exact": lambda at: f"{at.astimezone(zone):%H:%M}",
         "files": {name: file.name for name, file in STATIC.items()},
         "verdict": words.verdict(summary, language),
         "lead": words.lead(summary, language),

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from passevue.queue.listing import Line
 from passevue.queue.room import Level
 from passevue.queue.states import State
-from passevue.status.neighbours import Health, Neighbour, Word
+from passevue.status.neighbours import CALLERS, Health, Neighbour, Word
 from passevue.status.summary import Finding, Summary, Verdict
 
 
@@ -121,6 +121,12 @@ FINDINGS: dict[str, tuple[str, str, str, str]] = {
         "The box’s disk cannot be written: nothing is taken in. Call maintenance now.",
         "",
     ),
+    "neighbour_refused": (
+        "{neighbour} a envoyé quelque chose que le boîtier n’a pas pu accepter. S’il recommence, prévenez son éditeur.",
+        "",
+        "{neighbour} sent something that the box could not take. If it happens again, tell its supplier.",
+        "",
+    ),
     "neighbour_late": (
         "{neighbour} n’a pas répondu la dernière fois. Le boîtier réessaie.",
         "",
@@ -169,6 +175,7 @@ CERTIFICATES = {
 HEALTH = {
     Health.QUIET: ("pas encore de nouvelles", "nothing heard yet"),
     Health.OK: ("répond", "answers"),
+    Health.REFUSED: ("dernier envoi refusé", "last message refused"),
     Health.LATE: ("en retard", "late"),
     Health.DOWN: ("ne répond plus", "does not answer"),
 }
@@ -207,6 +214,7 @@ ENGLISH_HINTS = {
     "unreadable": "The message received cannot be read. Correct it at the source and send it again.",
     "crashed": "This document makes the box fail. Tell maintenance; the others go on.",
     "overdue": "Work on this document does not end. Tell maintenance; the others go on.",
+    "store": "The disk of the box does not answer. The box tries again by itself; tell maintenance if it lasts.",
     "damaged": "The content kept on the disk is damaged. Send the report again from the RIS.",
 }
 
@@ -216,6 +224,7 @@ WAITING = {
     "in-doubt": ("envoi coupé, à vérifier avant de réessayer", "sending was cut off, checked before another try"),
     "study-absent": ("le PACS n’a pas encore les images", "the PACS does not have the images yet"),
     "cabinet": ("le PACS donne une réponse incohérente", "the PACS gives an answer that makes no sense"),
+    "store": ("le disque du boîtier ne répond pas", "the disk of the box does not answer"),
     "crashed": ("la préparation a échoué, nouvel essai", "preparation failed, another try follows"),
     "overdue": ("la préparation dure trop, nouvel essai", "preparation takes too long, another try follows"),
 }
@@ -305,6 +314,8 @@ def clock(at: datetime, now: datetime, zone: ZoneInfo, language: Language = Lang
 
 def last_word(word: Word, now: datetime, language: Language = Language.FR) -> str:
     """`il y a 3 min`, or since when it fails."""
+    if word.failing_since is not None and word.neighbour in CALLERS:
+        return "" if word.failed_at is None else ago(word.failed_at, now, language)
     if word.failing_since is not None:
         told = age(now - word.failing_since, language)
         return pick((f"depuis {told}", f"for {told}"), language)

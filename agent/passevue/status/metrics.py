@@ -1,0 +1,120 @@
+"""Prometheus metrics: the summary as gauges, and what happened as counters. No identity is ever a label.
+
+Names are stable and described in agent/README.md, which a test checks. One registry for each process: nothing global.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from passevue.status.neighbours import Health
+from passevue.status.summary import Summary
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class _Summaries(Collector):
+    """The last summary as gauges."""
+
+    def __init__(self) -> None:
+        self.last: Summary | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        if self.last is None:
+            return
+        yield from _of_queue(self.last)
+        yield from _of_house(self.last)
+        yield from _of_neighbours(self.last)
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+
+class Metrics:
+    """The metrics of one process. The counters are raised by the box as its parts report."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._summaries = _Summaries()
+        self._registry.register(self._summaries)
+        self.received = Counter(
+            "passevue_received",
+            "Messages and objects answered, by kind and by the answer given (AA, AE, AR, 0000H, A700H…)",
+            ("kind", "answer"),
+            registry=self._registry,
+        )
+        self.tries = Counter(
+            "passevue_tries",
+            "Requests to the registry, by transaction and outcome (success, network, in-doubt, refused, held)",
+            ("transaction", "outcome"),
+            registry=self._registry,
+        )
+        self.try_seconds = Histogram(
+            "passevue_try_seconds",
+            "Time of a request to the registry",
+            ("transaction",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self.way_seconds = Histogram(
+            "passevue_way_seconds",
+            "Time from a report's receipt to its settlement",
+            buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86400.0),
+            registry=self._registry,
+        )
+
+    def text(self, summary: Summary) -> bytes:
+        self._summaries.last = summary
+        return generate_latest(self._registry)
+
+
+def _of_queue(summary: Summary) -> Iterator[Metric]:
+    counters = summary.counters
+    entries = GaugeMetricFamily("passevue_entries", "Open entries of the queue, by state", labels=["state"])
+    for state, count in counters.by_state.items():
+        entries.add_metric([state.value], count)
+    yield entries
+    oldest = summary.oldest or timedelta()
+    yield GaugeMetricFamily("passevue_oldest_seconds", "Age of the oldest open entry", value=oldest.total_seconds())
+    yield GaugeMetricFamily("passevue_parked", "Entries waiting for more than 72 h, still tried", value=counters.parked)
+    yield GaugeMetricFamily(
+        "passevue_settled_today", "Entries settled since midnight at the centre", value=counters.settled_today
+    )
+    yield GaugeMetricFamily(
+        "passevue_conflicts", "Things received under a control id that had come with other content",
+        value=counters.conflicts,
+    )  # fmt: skip
+
+
+def _of_house(summary: Summary) -> Iterator[Metric]:
+    yield GaugeMetricFamily("passevue_verdict", "0 all is well, 1 worth a look, 2 someone must act", summary.verdict)
+    yield InfoMetricFamily("passevue_build", "Version of the box", {"version": summary.version})
+    if summary.room is not None:
+        yield GaugeMetricFamily(
+            "passevue_room_used_ratio", "Share of the queue's volume in use", summary.room.volume.used_share
+        )
+        yield GaugeMetricFamily(
+            "passevue_room_level", "0 normal, 1 warn, 2 images refused, 3 nothing taken in", summary.room.level
+        )
+    days = GaugeMetricFamily("passevue_certificate_days", "Days until a certificate ends", labels=["setting"])
+    for certificate in summary.certificates:
+        left = certificate.days_left(summary.at)
+        days.add_metric([certificate.setting], float("nan") if left is None else left)
+    yield days
+
+
+def _of_neighbours(summary: Summary) -> Iterator[Metric]:
+    up = GaugeMetricFamily("passevue_neighbour_up", "Whether a neighbour's last word was good", labels=["neighbour"])
+    breaker = GaugeMetricFamily("passevue_breaker_open", "Whether nothing is sent to it now", labels=["neighbour"])
+    for word in summary.neighbours:
+        health = word.health(summary.at)
+        if health is not Health.QUIET:
+            up.add_metric([word.neighbour.value], 1 if health is Health.OK else 0)
+        breaker.add_metric([word.neighbour.value], int(word.breaker_open))
+    yield up
+    yield breaker
