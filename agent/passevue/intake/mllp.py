@@ -399,16 +399,17 @@ class _Connection(asyncio.Protocol):
     # Time
 
     def _watch(self) -> None:
-        """One timer a connection, set again when it rings early: bytes do not touch it."""
+        """One timer a connection, which looks and is set again: bytes do not touch it."""
         if self._ended:
             return
-        if self._paused:  # waiting for us, not for the sender
-            due = self._loop.time() + self._server.ris.idle_timeout_s
-        else:
-            cause, due = self._due()
-            if due <= self._loop.time():
+        ris, now = self._server.ris, self._loop.time()
+        due = now + min(ris.idle_timeout_s, ris.message_timeout_s)  # a message may begin before it rings
+        if not self._paused:  # else the sender waits for us
+            cause, out = self._due()
+            if out <= now:
                 self._give_up("too_slow", cause)
                 return
+            due = min(due, out)
         self._timer = self._loop.call_at(due, self._watch)
 
     def _due(self) -> tuple[str, float]:
