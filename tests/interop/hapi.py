@@ -38,12 +38,14 @@ class HapiRis:
     async def send(self, port: int, *messages: Mapping[str, str], tls: bool = False) -> list[Ack]:
         """One connection, one message after the other: the ACKs."""
         files = [self._written(facts) for facts in messages]
-        return await self._told("send", "127.0.0.1", str(port), "tls" if tls else "plain", *files)
+        acks: list[Ack] = await self._told("send", "127.0.0.1", str(port), "tls" if tls else "plain", *files)
+        return acks
 
     async def flood(self, port: int, connections: int, messages: int, facts: Mapping[str, str]) -> list[Ack]:
         """Connections side by side, each with that many messages; control ids are `C0-0`, `C0-1`…"""
         counts = (str(connections), str(messages))
-        return await self._told("flood", "127.0.0.1", str(port), "plain", *counts, self._written(facts))
+        acks: list[Ack] = await self._told("flood", "127.0.0.1", str(port), "plain", *counts, self._written(facts))
+        return acks
 
     async def read(self, file: Path, codec: str) -> list[dict[str, Any]]:
         """What HAPI reads in a file whose bytes are in a Python `codec`: `name` and `fields` of each segment.

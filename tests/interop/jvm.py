@@ -8,15 +8,17 @@ What is made is kept in `.cache/interop/<program>/` under a hash of the folder: 
 Alone: `python -m tests.interop.jvm ipf` prints the command line that starts a program.
 """
 
+import fcntl
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -28,8 +30,9 @@ import pytest
 
 _SOURCES = Path(__file__).parent / "java"
 _CACHE = Path(__file__).parents[2] / ".cache" / "interop"
-_OFFLINE = ("Could not transfer", "Unknown host", "Connection refused", "connect timed out", "Network is unreachable")
-_RELEASE = "17"  # Debian 12's Java; 13's runs it too
+_OFFLINE = ("Could not transfer", "failed to transfer", "Unknown host", "Connection refused", "Network is unreachable")
+_RELEASE = 17  # Debian 12's Java; 13's runs it too
+_VERSION = re.compile(r'version "(\d+)')
 MAVEN_TIMEOUT_S = 540
 ANSWER_WITHIN_S = 60.0
 END_WITHIN_S = 10.0
@@ -58,14 +61,13 @@ def obtain(name: str) -> Program:
     Raises:
         Missing: no Java, no Maven, or no network to fetch the packages by.
     """
-    for tool in ("java", "mvn"):
-        if shutil.which(tool) is None:
-            raise Missing(f"{tool} is not installed")
+    _check_tools()
     folder = _SOURCES / name
     made = _CACHE / name / _fingerprint(folder)
     kept = made / "classpath"
-    if not kept.is_file() or not _all_there(kept.read_text()):
-        _make(folder, made)
+    with _alone():
+        if not kept.is_file() or not _all_there(kept.read_text()):
+            _make(folder, made)
     return Program(name, f"{made / 'classes'}:{kept.read_text()}")
 
 
@@ -75,6 +77,25 @@ def or_skip(name: str) -> Program:
         return obtain(name)
     except Missing as err:
         pytest.skip(f"Java program {name}: {err}")
+
+
+def _check_tools() -> None:
+    for tool in ("java", "mvn"):
+        if shutil.which(tool) is None:
+            raise Missing(f"{tool} is not installed")
+    told = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=60).stderr
+    found = _VERSION.search(told)
+    if found is None or int(found[1]) < _RELEASE:
+        raise Missing(f"expected Java {_RELEASE} or later instead got {found[1] if found else told[:60]!r}")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two runs of the tests at once make a program once."""
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with (_CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _fingerprint(folder: Path) -> str:
@@ -90,7 +111,6 @@ def _all_there(class_path: str) -> bool:
 
 def _make(folder: Path, made: Path) -> None:
     """In a folder of its own, renamed when whole: a test that is stopped leaves nothing half made."""
-    _CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
         work = Path(scratch) / "made"
         work.mkdir()
@@ -104,7 +124,7 @@ def _make(folder: Path, made: Path) -> None:
 
 
 def _resolve(folder: Path, class_path: Path) -> None:
-    command = ["mvn", "-B", "-ntp", "-f", str(folder / "pom.xml"), "dependency:build-classpath"]
+    command = ["mvn", "-B", "-U", "-ntp", "-f", str(folder / "pom.xml"), "dependency:build-classpath"]
     command.append(f"-Dmdep.outputFile={class_path}")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=MAVEN_TIMEOUT_S)

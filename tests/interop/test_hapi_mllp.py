@@ -33,6 +33,7 @@ from tests.peers.ris_report import (
     report,
 )
 
+pytestmark = pytest.mark.timeout(600)  # the first run fetches HAPI's packages
 SAMPLES = Path(__file__).parents[1] / "samples" / "hl7v2"
 ACCENTED = Person("279035121518989", "ÉPREUVE-ŒUVRÉ", "ZOÉ NOËL", "ZOÉ NOËL", "19790328", "F", "51215")
 

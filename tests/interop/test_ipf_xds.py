@@ -42,6 +42,7 @@ from tests.interop.ipf import DIALECT, Edge, edge, xds_server
 from tests.peers import ris_report
 from tests.peers.pki import Pki
 
+pytestmark = pytest.mark.timeout(600)  # the first run fetches IPF's packages
 STRUCTURE = ris_report.Site().id
 BOX = "1.2.250.1.999.1.1.5367"
 ZONE = "Europe/Paris"
