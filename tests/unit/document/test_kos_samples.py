@@ -34,6 +34,7 @@ OF_2022 = {
     "AccessionNumber": "absent in S1",
     "ReferencedPerformedProcedureStepSequence": "absent in S1",
     "PatientComments": "absent in S1",
+    "PatientSex": "empty in S1",
     "RetrieveURL": "at root in S1; not imitated later",
     "TextValue": "at root in S1; not imitated later",
     "ConceptNameCodeSequence": "S1 spells the meaning Manifest",
