@@ -60,9 +60,11 @@ def verify_assertion(assertion: etree._Element) -> Signed:
         raise NotSigned("expected exclusive canonicalisation of SignedInfo")
     alone = deepcopy(assertion)
     alone.remove(alone.find("ds:Signature", _NS))
-    content = etree.tostring(alone, method="c14n", exclusive=True)
+    content = etree.tostring(alone, method="c14n", exclusive=True, with_comments=False)
     _check_digest(reference, content)
-    signed_info = etree.tostring(deepcopy(_one(signature, "ds:SignedInfo")), method="c14n", exclusive=True)
+    signed_info = etree.tostring(
+        deepcopy(_one(signature, "ds:SignedInfo")), method="c14n", exclusive=True, with_comments=False
+    )
     certificate = _check_rsa(signature, signed_info)
     return Signed(etree.fromstring(content, PARSER), certificate)
 

@@ -66,7 +66,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One try on the wire, for the audit trail (dmp-xds.md § 11): no identity in it.
+    """One try on the wire, for the audit trail (dmp-xds.md § 11): `facts` name the patient, so it goes nowhere else.
 
     `result` is `ok` or the class of the error; `code` what the DMP said, where it said something.
     """
@@ -74,6 +74,7 @@ class Exchange:
     transaction: str
     message_id: str
     structure: str
+    facts: VihfFacts
     set_unique_id: str
     started_at: datetime
     duration_s: float
@@ -276,7 +277,9 @@ class Registry:
             raise
         finally:
             duration_s = round(time.monotonic() - start, 3)
-            exchange = Exchange(transaction, message_id, structure, set_unique_id, started_at, duration_s, result, code)
+            exchange = Exchange(
+                transaction, message_id, structure, facts, set_unique_id, started_at, duration_s, result, code
+            )
             log.info("exchanged", transaction=transaction, message_id=message_id, duration_s=duration_s, result=result)
             self._on_exchange(exchange)
 
