@@ -1,0 +1,48 @@
+"""`passevue`: the one command. Groups live in `cli/`; this module only joins them.
+
+Typing, completion and help are typer's; the person at the box reads French.
+"""
+
+from typing import Annotated
+
+import typer
+
+from passevue import __version__
+from passevue.cli import carry, configure, queue, start, status, trail
+
+app = typer.Typer(
+    name="passevue",
+    help="Passevue, une DRIMbox ouverte.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback with values in it may hold an identity
+)
+app.command("run")(start.run)
+app.command("status")(status.status)
+app.add_typer(configure.app, name="config")
+app.add_typer(queue.app, name="queue")
+app.add_typer(trail.app, name="audit")
+app.add_typer(carry.app, name="xdm")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"passevue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Montre la version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

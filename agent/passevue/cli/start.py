@@ -1,0 +1,60 @@
+"""`passevue run`: the box itself, in the foreground, until it is told to stop."""
+
+import asyncio
+from typing import Annotated
+
+import structlog
+import typer
+
+from passevue.box import Box, Part
+from passevue.cli.ground import DEFAULT_CONFIG, ConfigPath, Exit, configuration, exit_code, fail
+from passevue.errors import BoxError
+from passevue.status import logs
+
+log = structlog.get_logger()
+
+
+def run(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    part: Annotated[
+        list[Part] | None, typer.Option("--part", help="Seulement cette partie ; répétable. Sans : toutes.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Écrit aussi chaque requête dans le journal.")] = False,
+) -> None:
+    """Fait tourner le boîtier, jusqu'à un signal d'arrêt."""
+    logs.set_up(debug=debug)
+    config = configuration(config_path)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(Box(config, tuple(part or Part)).run())
+    except BoxError as error:
+        log.error("box_not_started", error=error, error_class=type(error).__name__)
+        fail(error)
+    except ExceptionGroup as group:
+        raise typer.Exit(_tell(group)) from None
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed; the standard loop elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+def _tell(group: ExceptionGroup) -> Exit:
+    """One line for each part that failed; the code of the first of our own errors."""
+    code = Exit.OTHER
+    for error in _leaves(group):
+        log.error("part_failed", exc_info=error)
+        if isinstance(error, BoxError):
+            code = exit_code(error)
+    return code
+
+
+def _leaves(group: ExceptionGroup) -> list[Exception]:
+    found: list[Exception] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, ExceptionGroup) else [error]
+    return found
