@@ -18,6 +18,7 @@ Rules the module keeps (reliability § 8):
 """
 
 import asyncio
+import socket
 import ssl
 from collections import Counter, deque
 from ipaddress import IPv6Address, ip_address
@@ -36,6 +37,8 @@ LARGE = 1 << 20  # three times a usual report: 64 connections of it are 64 MiB
 LARGE_AT_ONCE = 2
 GRACE_S = 10.0  # half of the 20 s in which the box stops (Q-15)
 HANDSHAKE_S = 10.0
+SHUTDOWN_S = 1.0
+PAUSE_S = 0.5  # after a failed accept
 BACKLOG = 128
 UNREAD_ACKS_BYTES = 64 << 10  # beyond what the kernel buffers: a sender that never reads has some thousand ACKs there
 
@@ -86,21 +89,31 @@ class MllpServer:
         Raises:
             OSError: the address cannot be listened on.
         """
-        loop = asyncio.get_running_loop()
         self._stopping = False
-        async with asyncio.TaskGroup() as group:
-            server = await loop.create_server(
-                lambda: _Connection(self, group), self._ris.host, self._ris.port, backlog=BACKLOG
-            )
-            self._port = server.sockets[0].getsockname()[1]
-            self._started.set()
-            log.info("mllp_listening", host=self._ris.host, port=self._port, tls=self._tls is not None)
+        listener = _listen(self._ris.host, self._ris.port)
+        with listener:
+            self._port = listener.getsockname()[1]
+            async with asyncio.TaskGroup() as group:
+                self._started.set()
+                log.info("mllp_listening", host=self._ris.host, port=self._port, tls=self._tls is not None)
+                try:
+                    await self._accept(listener, group)
+                finally:
+                    self._started.clear()
+                    listener.close()
+                    await self._stop()
+
+    async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
+        """Not `loop.create_server`: it shakes hands with strangers, and uvloop's reads before it can be told not to."""
+        loop = asyncio.get_running_loop()
+        while True:
             try:
-                await loop.create_future()
-            finally:
-                self._started.clear()
-                server.close()
-                await self._stop()
+                sock, address = await loop.sock_accept(listener)
+            except OSError as err:  # out of file descriptors, or the far side is gone already
+                log.warning("mllp_accept_failed", error=err.strerror or type(err).__name__)
+                await asyncio.sleep(PAUSE_S)
+                continue
+            self._admit(sock, _address(str(address[0])), group)
 
     async def _stop(self) -> None:
         self._stopping = True
@@ -112,18 +125,19 @@ class MllpServer:
         for connection in connections:
             connection.abort()
 
-    # For the connections
-
-    def admit(self, connection: "_Connection", group: asyncio.TaskGroup) -> bool:
+    def _admit(self, sock: socket.socket, peer: str, group: asyncio.TaskGroup) -> None:
         """Gives the connection its task, unless it is one too many or of a stranger."""
-        reason = self._why_not(connection.peer)
+        reason = self._why_not(peer)
         if reason:
-            log.warning("mllp_connection_refused", peer=connection.peer, reason=reason)
-            return False
-        self._by_peer[connection.peer] += 1
+            log.warning("mllp_connection_refused", peer=peer, reason=reason)
+            sock.close()
+            return
+        connection = _Connection(self, peer)
+        self._by_peer[peer] += 1
         self._connections.add(connection)
-        connection.task = group.create_task(connection.serve(), name=f"mllp {connection.peer}")
-        return True
+        connection.task = group.create_task(connection.serve(sock), name=f"mllp {peer}")
+
+    # For the connections
 
     def dismiss(self, connection: "_Connection") -> None:
         if connection in self._connections:
@@ -133,10 +147,6 @@ class MllpServer:
                 del self._by_peer[connection.peer]
 
     def _why_not(self, peer: str) -> str:
-        if self._stopping:
-            return "stopping"
-        if not peer:
-            return "gone already"
         address = ip_address(peer)
         if not any(address.version == network.version and address in network for network in self._ris.senders):
             return "not among ris.senders"
@@ -188,11 +198,10 @@ class _Room:
 class _Connection(asyncio.Protocol):
     """One connection: bytes in by callbacks, answers out by its task."""
 
-    def __init__(self, server: MllpServer, group: asyncio.TaskGroup) -> None:
-        self.peer = ""
+    def __init__(self, server: MllpServer, peer: str) -> None:
+        self.peer = peer
         self.task: asyncio.Task[None] | None = None
         self._server = server
-        self._group = group
         self._loop = asyncio.get_running_loop()
         self._framer = Framer(server.ris.max_message_bytes)
         self._frames: deque[Frame] = deque()
@@ -212,10 +221,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.peer = _address(transport)
-        self._pause()  # nothing is read, nor shaken hands, before the address is known to be good
-        if not self._server.admit(self, self._group):
-            self._transport.abort()
+        self._transport.set_write_buffer_limits(high=UNREAD_ACKS_BYTES)
+        self._last_byte = self._loop.time()
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
         self._last_byte = self._loop.time()
@@ -252,10 +260,10 @@ class _Connection(asyncio.Protocol):
 
     # The task
 
-    async def serve(self) -> None:
+    async def serve(self, sock: socket.socket) -> None:
         """Answers the messages in their order until the connection ends."""
         try:
-            if await self._open():
+            if await self._open(sock):
                 while (frame := await self._next()) is not None:
                     if not await self._answer(frame):
                         break
@@ -266,30 +274,20 @@ class _Connection(asyncio.Protocol):
         finally:
             self._leave()
 
-    async def _open(self) -> bool:
-        """TLS where it is spoken, then reading. The transport was made for us: it is there."""
-        assert self._transport is not None  # noqa: S101 - for the type checker
-        if self._server.tls is not None:
-            try:
-                transport = await self._loop.start_tls(
-                    self._transport,
-                    self,
-                    self._server.tls,
-                    server_side=True,
-                    ssl_handshake_timeout=HANDSHAKE_S,
-                    ssl_shutdown_timeout=1.0,
-                )
-            except (OSError, TimeoutError) as err:  # ssl.SSLError is an OSError
-                log.warning("mllp_tls_refused", peer=self.peer, reason=getattr(err, "reason", "") or type(err).__name__)
-                return False
-            if transport is None or self._lost:
-                return False
-            self._transport = transport
-            self._paused = False  # as the new transport begins
-        self._transport.set_write_buffer_limits(high=UNREAD_ACKS_BYTES)
-        self._last_byte = self._loop.time()
-        self._flow()
-        self._watch()
+    async def _open(self, sock: socket.socket) -> bool:
+        """The handshake where TLS is spoken. False: there was none worth the name."""
+        tls = self._server.tls
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: self,
+                sock,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+                ssl_shutdown_timeout=SHUTDOWN_S if tls else None,
+            )
+        except (OSError, TimeoutError) as err:  # ssl.SSLError is an OSError
+            log.warning("mllp_tls_refused", peer=self.peer, reason=getattr(err, "reason", "") or type(err).__name__)
+            return False
         return True
 
     async def _next(self) -> Frame | None:
@@ -330,11 +328,11 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
         self._server.room.leave(self)
         self._give_room_back()
-        if self._transport is not None:
-            self._transport.close()
+        self._server.dismiss(self)
+        if self._transport is not None and not self._lost:  # a TLS transport that is lost answers no question
             if self._transport.get_write_buffer_size():  # the last ACK is still on its way to a slow reader
                 self._loop.call_later(self._server.ris.idle_timeout_s, self._transport.abort)
-        self._server.dismiss(self)
+            self._transport.close()
 
     # Reading or not
 
@@ -424,12 +422,16 @@ class _Connection(asyncio.Protocol):
         )
 
 
-def _address(transport: asyncio.BaseTransport) -> str:
-    """The far address, IPv4 as such when it comes mapped into IPv6; empty when the far side is gone."""
-    name = transport.get_extra_info("peername")
-    if not name:
-        return ""
-    address = ip_address(str(name[0]).partition("%")[0])
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
+    listener.setblocking(False)
+    return listener
+
+
+def _address(text: str) -> str:
+    """An address without its zone; IPv4 as such when it comes mapped into IPv6."""
+    address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return str(address)
