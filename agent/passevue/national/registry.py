@@ -17,7 +17,7 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
@@ -74,7 +74,7 @@ class Exchange:
     transaction: str
     message_id: str
     structure: str
-    facts: VihfFacts
+    facts: VihfFacts = field(repr=False)
     set_unique_id: str
     started_at: datetime
     duration_s: float

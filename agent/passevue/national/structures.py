@@ -131,7 +131,7 @@ class Structures:
         keys = self._keys.get(struct_id)
         if keys is None:
             raise CredentialError(
-                f"no certificates for structure {struct_id!r}",
+                "no certificates for the structure that the report names",
                 hint="Le compte rendu désigne une structure dont le boîtier n'a pas les certificats : ajoutez-la.",
             )
         now = self._clock()

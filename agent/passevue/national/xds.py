@@ -40,6 +40,7 @@ DOCUMENT_ID = "DocumentKOS"
 SIGNATURE_ID = "Signature01"
 DMP_DEVICE = "1.2.250.1.213.4.1.1.1"
 
+_STATUS = f"{{{HL7}}}statusCode"
 _ENTRY_UUID = re.compile(r"urn:uuid:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
@@ -220,8 +221,9 @@ def read_patient_status(payload: Element) -> PatientStatus:
     response = _code(payload, "controlActProcess/queryAck/queryResponseCode", "code")
     if acknowledged != "AA" or response not in ("OK", "NF"):
         raise Unreadable("TD0.2: expected an accepted answer, OK or NF")
-    status = _code(payload, "controlActProcess/subject/registrationEvent/subject1/patient/statusCode", "code")
-    return PatientStatus(response == "OK", response == "OK" and status == "active", _attention(payload, "AUTORISATION"))
+    statuses = {one.get("code") for patient in payload.iter(f"{{{HL7}}}patient") for one in patient.iterfind(_STATUS)}
+    active = response == "OK" and statuses == {"active"}
+    return PatientStatus(response == "OK", active, _attention(payload, "AUTORISATION"))
 
 
 def _code(payload: Element, path: str, attribute: str) -> str:
