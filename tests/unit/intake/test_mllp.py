@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from passevue import config
 from passevue.errors import ConfigError
-from passevue.intake.mllp import LARGE, LARGE_AT_ONCE, MllpServer
+from passevue.intake.mllp import LARGE_AT_ONCE, MllpServer
+from passevue.intake.mllp_connection import LARGE
 from passevue.intake.mllp_frames import MAX_JUNK
 from passevue.intake.received import Receipt, Received
 from passevue.intake.ris import RisDesk, RisMessage
