@@ -267,6 +267,35 @@ async def test_several_connections_of_hapi_get_each_their_own_acks(hapi: HapiRis
         assert own == sorted(own)
 
 
+async def test_a_sender_in_enhanced_mode_reads_a_commit_acknowledgement(
+    hapi: HapiRis, cabinet: Cabinet, cda: Cda
+) -> None:
+    (ack,) = await hapi.send(cabinet.port, report_facts("ORU", cda.file, ACCENTED, control="ENHANCED", accept="AL"))
+
+    assert (ack["MSA-1"], ack["MSA-2"]) == ("CA", "ENHANCED")
+    assert len(cabinet.messages) == 1
+
+
+async def test_a_report_of_many_megabytes_is_taken(hapi: HapiRis, cabinet: Cabinet, tmp_path: Path) -> None:
+    content = report(ACCENTED, invented_exam(2), document_id=invented_document_id(2), pdf_bytes=8_000_000)
+    file = tmp_path / "large.xml"
+    file.write_bytes(content)
+
+    (ack,) = await hapi.send(cabinet.port, report_facts("ORU", file, ACCENTED, control="LARGE"))
+
+    assert (ack["MSA-1"], ack["MSA-2"]) == ("AA", "LARGE")
+    assert cabinet.messages[0].cda == content
+
+
+async def test_a_message_over_the_bound_is_answered_and_the_next_one_taken(hapi: HapiRis, cda: Cda) -> None:
+    async with a_cabinet(max_message_bytes=1 << 16) as cabinet:
+        (ack,) = await hapi.send(cabinet.port, report_facts("ORU", cda.file, ACCENTED, control="TOO-LONG"))
+        (next_one,) = await hapi.send(cabinet.port, change_facts(invented_exam(7), ACCENTED, control="NEXT"))
+
+    assert (ack["MSA-1"], ack["MSA-2"], ack["ERR-3-1"]) == ("AE", "TOO-LONG", "199")
+    assert (next_one["MSA-1"], next_one["MSA-2"]) == ("AA", "NEXT")
+
+
 async def test_hapi_speaks_mllp_over_tls_with_its_certificate(hapi: HapiRis, pki: Pki, cda: Cda) -> None:
     server = pki.server("127.0.0.1")
     tls = config.Tls(certificate=server.certificate, key=server.key, client_authority=pki.authority)

@@ -113,6 +113,7 @@ final class Writer {
         Terser.set(msh, 6, 0, 1, 1, "CENTRE");
         Terser.set(msh, 10, 0, 1, 1, fact("control"));
         Terser.set(msh, 12, 0, 1, 1, facts.getProperty("version", message.getVersion()));
+        Terser.set(msh, 15, 0, 1, 1, fact("accept"));
         Terser.set(msh, 17, 0, 1, 1, "FRA");
         Terser.set(msh, 18, 0, 1, 1, fact("charset"));
         Terser.set(msh, 21, 0, 1, 1, "2.1");
