@@ -166,7 +166,7 @@ def leaf_class(document: Document) -> str:
     slot = etree.SubElement(entry, f"{{{RIM}}}Slot", name="repositoryUniqueId")
     etree.SubElement(etree.SubElement(slot, f"{{{RIM}}}ValueList"), f"{{{RIM}}}Value").text = REPOSITORY
     entry.insert(0, slot)
-    return etree.tostring(entry).decode()
+    return str(etree.tostring(entry, encoding="unicode"))
 
 
 def patient_answer(exists: bool, active: bool) -> str:

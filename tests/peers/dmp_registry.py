@@ -256,7 +256,7 @@ def _external(parent: etree._Element, scheme: str) -> str:
     ]
     if len(found) != 1 or not found[0]:
         raise XdsError("XDSRegistryMetadataError", f"expected one ExternalIdentifier {scheme}")
-    return found[0]
+    return str(found[0])
 
 
 def _classified(parent: etree._Element, scheme: str) -> etree._Element | None:
@@ -273,4 +273,4 @@ def _is_set(package: etree._Element) -> bool:
 
 
 def _slot(parent: etree._Element, name: str) -> str:
-    return parent.findtext(f"{{{RIM}}}Slot[@name='{name}']/{{{RIM}}}ValueList/{{{RIM}}}Value", "").strip()
+    return str(parent.findtext(f"{{{RIM}}}Slot[@name='{name}']/{{{RIM}}}ValueList/{{{RIM}}}Value", "")).strip()

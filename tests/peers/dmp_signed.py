@@ -105,7 +105,8 @@ def verify_xades(content: bytes, set_unique_id: str, documents: dict[str, bytes]
 
 def _inclusive(element: etree._Element) -> bytes:
     # A re-parsed copy: canonicalising a sub-element in place may add wrong xmlns="" (vihf.md § 4.2).
-    return etree.tostring(etree.fromstring(etree.tostring(element, with_tail=False), PARSER), method="c14n")
+    alone = etree.fromstring(etree.tostring(element, with_tail=False), PARSER)
+    return bytes(etree.tostring(alone, method="c14n"))
 
 
 def _one(parent: etree._Element, path: str) -> etree._Element:

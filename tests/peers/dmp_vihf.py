@@ -92,7 +92,7 @@ def _check_fresh(assertion: etree._Element, signer: x509.Certificate, seen: set[
         raise VihfRefused("DMPInvalidCertificate", "Not a valid signature certificate: expired")
     issuer = assertion.findtext(f"{{{SAML}}}Issuer", "")
     common_name = signer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
-    if not issuer.startswith(f"CN={common_name}") or f"OU={structure_of(signer)}" not in issuer:
+    if not issuer.startswith(f"CN={common_name!s}") or f"OU={structure_of(signer)}" not in issuer:
         raise VihfRefused("DMPInvalidVihf", "Issuer is not the subject of the signing certificate")
     seen.add(identifier)
 

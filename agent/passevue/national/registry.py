@@ -7,26 +7,21 @@ Rules:
 - Nothing is followed: no redirect, no proxy of the environment, no cookie, no compression. The answer is bounded in
   bytes and time, and belongs to the request only if RelatesTo says so.
 - What an answer means is in `outcome`; this module moves bytes.
-
-Facts: TLS 1.3 tells a client that its certificate is refused only after the handshake, as a read error, so the alert is
-looked for in the causes of whatever aiohttp raises.
 """
 
 import asyncio
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import NoReturn
 
 import aiohttp
 import structlog
 
 from passevue import config
-from passevue.errors import BoxError, CredentialError, InDoubt, NetworkError, Refused, TrustError, Unreadable
+from passevue.errors import BoxError, InDoubt, NetworkError, Refused, Unreadable
 from passevue.national import outcome, xds
 from passevue.national.soap import (
     Attachment,
@@ -40,26 +35,13 @@ from passevue.national.soap import (
 )
 from passevue.national.structures import StructureKeys, Structures
 from passevue.national.vihf import Lps, VihfFacts, build_vihf
+from passevue.national.wire import Sent, bounded, in_pieces, raise_for_transport, retry_after
 from passevue.queue.work import Answer, Submission
 
-MAX_ANSWER_BYTES = 32 << 20
 MAX_CONNECTIONS = 8  # per structure: twice the default lanes, for look-ups beside publications
 KEEP_ALIVE_S = 15.0  # shorter than a server's, so that a stale connection seldom puts a try in doubt
 GENERIC_TRIES = 5  # `XDSRegistryError`, or a duplicate that no look-up finds, then a person (dmp-xds.md § 10)
-_CHUNK_BYTES = 64 << 10
 _GENERIC_KEPT = 10_000
-
-# Alerts with which a server refuses our certificate (OpenSSL's reason names).
-_OUR_CERTIFICATE = (
-    "BAD_CERTIFICATE",
-    "UNSUPPORTED_CERTIFICATE",
-    "CERTIFICATE_REVOKED",
-    "CERTIFICATE_EXPIRED",
-    "CERTIFICATE_UNKNOWN",
-    "CERTIFICATE_REQUIRED",
-    "UNKNOWN_CA",
-    "ACCESS_DENIED",
-)
 
 log = structlog.get_logger()
 
@@ -80,13 +62,6 @@ class Exchange:
     duration_s: float
     result: str
     code: str = ""
-
-
-class _Sent:
-    """Whether the last byte of a request has been handed to the connection."""
-
-    def __init__(self) -> None:
-        self.whole = False
 
 
 class Registry:
@@ -284,7 +259,7 @@ class Registry:
             self._on_exchange(exchange)
 
     async def _send(self, keys: StructureKeys, to: str, request: Request, *, mutation: bool) -> Message:
-        sent = _Sent()
+        sent = Sent()
         headers = {
             "Content-Type": request.content_type,
             "Content-Length": str(request.length),
@@ -295,17 +270,17 @@ class Registry:
             session = await self._session(keys)
             async with asyncio.timeout(self._settings.timeout_s):
                 async with session.post(
-                    to, data=_body(request, sent), headers=headers, allow_redirects=False
+                    to, data=in_pieces(request, sent), headers=headers, allow_redirects=False
                 ) as response:
                     return await self._read(response, request, mutation=mutation)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as err:
-            _raise_for_transport(err, in_doubt=mutation and sent.whole)
+            raise_for_transport(err, in_doubt=mutation and sent.whole)
         except Unreadable as err:
             kind = InDoubt if mutation else NetworkError
             raise kind(f"the answer was not understood: {err.message}") from err
 
     async def _read(self, response: aiohttp.ClientResponse, request: Request, *, mutation: bool) -> Message:
-        retry_after_s = _retry_after(response.headers.get("Retry-After"), self._clock())
+        retry_after_s = retry_after(response.headers.get("Retry-After"), self._clock())
         media = response.content_type
         if response.status not in (200, 400, 500) or media not in ("application/soap+xml", "multipart/related"):
             if response.status == 200:
@@ -313,7 +288,7 @@ class Registry:
             outcome.raise_for_status(response.status, retry_after_s, mutation=mutation)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise Unreadable("expected an answer without compression")
-        message = read_message(response.headers["Content-Type"], await _bounded(response))
+        message = read_message(response.headers["Content-Type"], await bounded(response))
         _check_belongs(message, request)
         if response.status != 200 and message.fault is None:
             raise Unreadable(f"HTTP {response.status} with SOAP that is no fault")
@@ -348,39 +323,6 @@ class Registry:
             await session.close()
 
 
-async def _body(request: Request, sent: _Sent) -> AsyncIterator[bytes]:
-    """The request in pieces. The mark is set before the last piece is given: it may err only towards doubt."""
-    waiting = b""
-    for piece in _pieces(request.chunks):
-        if waiting:
-            yield waiting
-        waiting = piece
-    sent.whole = True
-    yield waiting
-
-
-def _pieces(chunks: tuple[bytes, ...]) -> Iterator[bytes]:
-    """Pieces of at most 64 KiB; the last is one byte."""
-    for chunk in chunks[:-1]:
-        for at in range(0, len(chunk), _CHUNK_BYTES):
-            yield chunk[at : at + _CHUNK_BYTES]
-    last = chunks[-1]
-    for at in range(0, len(last) - 1, _CHUNK_BYTES):
-        yield last[at : min(at + _CHUNK_BYTES, len(last) - 1)]
-    yield last[-1:]
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    if (response.content_length or 0) > MAX_ANSWER_BYTES:
-        raise Unreadable(f"expected an answer of at most {MAX_ANSWER_BYTES} bytes")
-    content = bytearray()
-    async for piece in response.content.iter_any():
-        content += piece
-        if len(content) > MAX_ANSWER_BYTES:
-            raise Unreadable(f"expected an answer of at most {MAX_ANSWER_BYTES} bytes")
-    return bytes(content)
-
-
 def _check_belongs(message: Message, request: Request) -> None:
     """RelatesTo must be ours; a fault may have lost it, but not have another's (F-19)."""
     if message.relates_to != request.message_id and (message.relates_to or message.fault is None):
@@ -394,50 +336,3 @@ def _payload(message: Message, tag: str) -> Element:
     if message.payload is None or message.payload.tag != tag:
         raise NetworkError("the answer does not hold what was asked")
     return message.payload
-
-
-def _retry_after(header: str | None, now: datetime) -> float | None:
-    """RFC 9110 § 10.2.3: seconds, or a date; at most a day, so that nobody can park us."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header) if header.strip().isdigit() else (parsedate_to_datetime(header) - now).total_seconds()
-    except (TypeError, ValueError):
-        return None
-    return min(max(seconds, 0.0), 86_400.0)
-
-
-def _raise_for_transport(err: BaseException, *, in_doubt: bool) -> NoReturn:
-    """What aiohttp and ssl raise, as ours."""
-    causes = tuple(_causes(err))
-    if any(isinstance(one, ssl.SSLCertVerificationError | aiohttp.ServerFingerprintMismatch) for one in causes):
-        raise TrustError(
-            "the certificate of the DMP's server is not trusted",
-            hint="Le serveur atteint n'est pas le DMP : pare-feu ou proxy qui intercepte ? Rien n'a été envoyé.",
-        ) from err
-    if any(isinstance(one, ssl.SSLError) and _refuses_us(one) for one in causes):
-        raise CredentialError(
-            "the DMP refuses the connection's certificate",
-            hint="Le DMP refuse le certificat de connexion de la structure : expiré, révoqué ou de l'autre domaine ?",
-        ) from err
-    kind = InDoubt if in_doubt else NetworkError
-    raise kind(f"{'sent whole, then' if in_doubt else 'not sent whole:'} {type(err).__name__}") from err
-
-
-def _refuses_us(err: ssl.SSLError) -> bool:
-    reason = str(getattr(err, "reason", None) or "").upper()  # aiohttp's own subclasses have none
-    return "ALERT" in reason and any(name in reason for name in _OUR_CERTIFICATE)
-
-
-def _causes(err: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [err]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        waiting += [one.__cause__, one.__context__, getattr(one, "os_error", None)]
-        certificate_error = getattr(one, "certificate_error", None)
-        waiting.append(certificate_error if isinstance(certificate_error, BaseException) else None)

@@ -11,7 +11,7 @@ import pytest
 from passevue import config
 from passevue.card.signer import Signer
 from passevue.errors import CredentialError, InDoubt, NetworkError, Refused, TrustError
-from passevue.national import registry as registry_module
+from passevue.national import wire
 from passevue.national.outcome import StaleTarget
 from passevue.national.registry import Exchange, Registry
 from passevue.national.structures import Structures
@@ -406,7 +406,7 @@ async def test_twenty_at_once_stay_within_the_connections_allowed(
 
 def test_the_last_piece_of_a_request_is_one_byte() -> None:
     chunks = (b"a" * 200_000, b"", b"end")
-    pieces = list(registry_module._pieces(chunks))
+    pieces = list(wire.pieces(chunks))
     assert b"".join(pieces) == b"".join(chunks)
     assert pieces[-1] == b"d"
     assert max(map(len, pieces)) <= 64 << 10

@@ -11,7 +11,7 @@ import pytest
 from passevue import config
 from passevue.card.signer import Signer
 from passevue.errors import InDoubt, NetworkError
-from passevue.national import registry as registry_module
+from passevue.national import wire
 from passevue.national.registry import Registry
 from passevue.national.structures import Structures
 from tests.peers import dmp_answers as answers
@@ -81,7 +81,7 @@ async def test_the_script_itself_is_a_success(
 BAD: dict[str, Script] = {
     "content-length too long": soap(length=100),
     "content-length too short": soap(length=-20),
-    "content-length beyond the bound": soap(length=registry_module.MAX_ANSWER_BYTES),
+    "content-length beyond the bound": soap(length=wire.MAX_ANSWER_BYTES),
     "content-length twice": soap("\r\nContent-Length: 5"),
     "gzip": soap("\r\nContent-Encoding: gzip"),
     "nothing": lambda _: b"",
