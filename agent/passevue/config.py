@@ -40,7 +40,7 @@ File = Annotated[Path, AfterValidator(_beside_the_file)]
 KeyFile = Annotated[Path, AfterValidator(_among_credentials)]
 
 Network = IPv4Network | IPv6Network
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 Oid = Annotated[str, Field(max_length=64, pattern=r"^[0-2](\.(0|[1-9]\d*))+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -15,7 +15,7 @@ from passevue.queue.schema import act, entry, proof, received
 from passevue.queue.stamp import moment, moment_or_none
 from passevue.queue.states import State
 
-__all__ = ["Act", "Counters", "Line", "Proof", "Shown", "counters", "lines", "shown"]
+__all__ = ["Act", "Counters", "Line", "Proof", "Shown", "counters", "lines", "open_studies", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,7 @@ _PROOF = select(
     proof.c.document_unique_id, proof.c.kos_sha256, proof.c.metadata_sha256, proof.c.status, proof.c.message_id,
     proof.c.entry_uuid, proof.c.warnings, proof.c.tries,
 ).where(proof.c.number == bindparam("which"))  # fmt: skip
+_OPEN_STUDIES = select(entry.c.study_uid).where(entry.c.settled_at.is_(None)).distinct()
 _BEYOND = 1 << 62
 _NOT_WAITING = (State.SET_ASIDE,)
 
@@ -190,6 +191,11 @@ def lines(conn: Connection, state: State | None, most: int, below: int | None) -
         statement = _IN_STATE if state in (State.SETTLED, State.CLOSED) else _IN_OPEN_STATE
         rows = conn.run(statement, below=top, state=state.value, most=most)
     return tuple(_line(row) for row in rows)
+
+
+def open_studies(conn: Connection) -> frozenset[str]:
+    """StudyInstanceUIDs that something is still to be done for: not for people, for who keeps their images."""
+    return frozenset(row[0] for row in conn.run(_OPEN_STUDIES))
 
 
 def shown(conn: Connection, number: int) -> Shown | None:

@@ -16,6 +16,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -39,14 +40,14 @@ from passevue.queue.retry import Policy, Step
 from passevue.queue.room import Level, Limits, Room
 from passevue.queue.salvage import Salvaged, put_aside, salvage, sound
 from passevue.queue.seal import sealed
-from passevue.queue.stamp import stamp
+from passevue.queue.stamp import SECOND, stamp
 from passevue.queue.states import State
 from passevue.queue.taking_in import Keep, keep
 from passevue.queue.wal import Checkpointer, checkpoint_all
 from passevue.queue.work import Answer, Entry, Nothing, Submission
 from passevue.queue.writer import Writer
 
-__all__ = ["Archive", "Store", "utc_now"]
+__all__ = ["Archive", "Outlook", "Store", "utc_now"]
 
 T = TypeVar("T")
 INLINE_HASH_BYTES = 1 << 20  # 0.6 ms of hashing on the loop; more goes to a thread
@@ -57,6 +58,15 @@ TEND_EVERY_S = 1.0
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Ranks in which something is due now; seconds until the next is (0: none); what changes at each release."""
+
+    ranks: frozenset[int]
+    next_in_s: float
+    released: str
 
 
 class Store:
@@ -105,7 +115,8 @@ class Store:
             StoreError: another process has a role; a schema too far ahead; no room; the database cannot be reached.
         """
         url = settings.url or f"sqlite:///{data_dir / FILE_NAME}"
-        store = cls(url, data_dir, limits or Limits(), machine or machine_name(data_dir), clock)
+        name = machine or await asyncio.to_thread(machine_name, data_dir)
+        store = cls(url, data_dir, limits or Limits(), name, clock)
         await asyncio.to_thread(store._open, frozenset(roles))
         return store
 
@@ -138,10 +149,20 @@ class Store:
 
     # ── dispatcher ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def recover(self, busy: Collection[int], policy: Policy) -> recovery.Recovered:
-        """Put back what this box, or one that is gone, had in work; but not the entries in `busy`."""
+    async def recover(self, policy: Policy) -> recovery.Recovered:
+        """At start: put back what this box, or one that is gone, had in work."""
         now = self._stamp()
-        return await self.write(lambda conn: recovery.recover(conn, self.box, busy, policy, now))
+        return await self.write(lambda conn: recovery.recover(conn, self.box, (), policy, now))
+
+    async def recover_others(self, busy: Collection[int], policy: Policy) -> recovery.Recovered:
+        """While running: put back what boxes that are gone had in work; `busy` is at work here."""
+        now = self._stamp()
+        return await self.write(lambda conn: recovery.recover(conn, "", busy, policy, now))
+
+    async def put_back(self, lost: Taken, policy: Policy) -> None:
+        """One entry whose outcome could not be written when the store failed."""
+        now = self._stamp()
+        await self.write(lambda conn: recovery.put_back(conn, lost, policy, now))
 
     async def rebase(self, policy: Policy) -> int:
         """After a jump of the clock: nobody waits longer than the cap. Gives how many waited longer."""
@@ -158,14 +179,16 @@ class Store:
         now = self._stamp()
         return await self.write(lambda conn: moves.take_some(conn, self.box, wanted, most, allowed, now))
 
-    async def look(self) -> tuple[frozenset[int], str]:
-        """The ranks in which something is due, and a text that changes whenever a person, in any process, let
-        something go. A read: an idle box writes nothing. It also sees that a restored copy was confirmed."""
-        now = self._stamp()
-        ranks, released, self.restored = await self.read(
-            lambda conn: (moves.ranks_due(conn, now), read_mark(conn, RELEASED), read_mark(conn, RESTORED))
+    async def look(self) -> Outlook:
+        """What is due, and whether a person, in any process, let something go. It also sees that a restored copy was
+        confirmed. A read: an idle box writes nothing."""
+        due, released, self.restored = await self.read(
+            lambda conn: (moves.first_due(conn), read_mark(conn, RELEASED), read_mark(conn, RESTORED))
         )
-        return (frozenset() if self.restored else ranks), released
+        now = self._stamp()
+        ranks = frozenset(rank for rank, at in due.items() if at <= now and not self.restored)
+        later = [at - now for at in due.values() if at > now]
+        return Outlook(ranks, min(later, default=0) / SECOND, released)
 
     async def hand_back(self) -> int:
         """The dispatcher is stopping: what it had in work is given back without a crash counted."""
@@ -239,6 +262,10 @@ class Store:
     async def entries(self, state: State | None = None, most: int = 100, below: int | None = None) -> tuple[Line, ...]:
         """The newest first, of one state or all; `below` continues after the last number of the list before."""
         return await self.read(lambda conn: listing.lines(conn, state, most, below))
+
+    async def open_studies(self) -> frozenset[str]:
+        """StudyInstanceUIDs of the entries that are not done: their images must stay."""
+        return await self.read(listing.open_studies)
 
     async def show(self, number: int) -> Shown | None:
         """Everything of one entry but its content; None when there is none."""

@@ -1,0 +1,133 @@
+"""Tells the audit trail and the neighbours' register what the parts saw; joined to them by the box.
+
+The parts know neither. They hand over facts as they happen; here each becomes an audit event (where identities are
+lawful) and a neighbour's last word (where they are not). Nothing here decides or waits: no part stands still since the
+trail is slow, and a trail that takes no more is told in the log once for each record lost.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import structlog
+
+from passevue import __version__
+from passevue.errors import Hl7Error, StoreError
+from passevue.intake.received import Received
+from passevue.intake.ris_values import RisMessage
+from passevue.national.registry import Exchange
+from passevue.status import audit
+from passevue.status.audit import Event, Outcome
+from passevue.status.audit_trail import AuditTrail
+from passevue.status.metrics import Metrics
+from passevue.status.neighbours import Neighbour, Neighbours
+
+log = structlog.get_logger()
+
+_TRANSACTIONS = {"TD2.1a": "ITI-41", "TD2.1b": "ITI-41", "TD3.3c": "ITI-57"}
+_QUERIES = {"TD3.1b": "urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4", "TD0.2": "PRPA_IN201307UV02"}
+_OUTCOMES = {"ok": "success", "NetworkError": "network", "Failing": "network", "InDoubt": "in-doubt",
+             "CredentialError": "held", "Cancelled": "network"}  # fmt: skip
+_MAY_PASS = frozenset({"NetworkError", "InDoubt", "Failing", "CredentialError", "Cancelled"})
+
+
+class Witness:
+    """One for each process. `service` is the registry's base address."""
+
+    def __init__(
+        self,
+        trail: AuditTrail,
+        neighbours: Neighbours,
+        metrics: Metrics,
+        service: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._trail = trail
+        self._neighbours = neighbours
+        self._metrics = metrics
+        self._service = service
+        self._clock = clock
+
+    def message_taken(self, message: RisMessage, received: Received) -> None:
+        self._neighbours.heard(Neighbour.RIS, str(message.demand), received.received_at)
+        self._metrics.received.labels(str(message.kind), "AA").inc()
+        patients = (audit.patient("{}^^^&{}&ISO^NH".format(*message.ins)),) if message.ins else ()
+        self._note(
+            audit.message_received(received.received_at, received.sender, received.peer, str(received.kind), patients)
+        )
+
+    def message_refused(self, error: Hl7Error, sender: str, peer: str) -> None:
+        now = self._clock()
+        self._neighbours.failed(Neighbour.RIS, f"{error.ack} {error.code}", now)
+        self._metrics.received.labels("report", str(error.ack)).inc()
+        self._note(audit.input_refused(now, "MLLP", sender, peer, f"{error.ack} {error.code} {error.message}"))
+
+    def objects_taken(self, calling_ae: str, peer: str, studies: Mapping[str, int], failures: int) -> None:
+        now = self._clock()
+        self._neighbours.heard(Neighbour.MODALITY, "C-STORE", now)
+        outcome = Outcome.MINOR if failures else Outcome.SUCCESS
+        said = f"{failures} objects refused" if failures else ""
+        self._note(audit.objects_received(now, calling_ae, peer, studies, outcome, said))
+
+    def association_refused(self, calling_ae: str, peer: str, said: str) -> None:
+        now = self._clock()
+        self._neighbours.failed(Neighbour.MODALITY, "A-ASSOCIATE", now)
+        self._note(audit.association_refused(now, calling_ae, peer, said))
+
+    def pacs_asked(self, error: Exception | None) -> None:
+        now = self._clock()
+        if error is None:
+            self._neighbours.heard(Neighbour.PACS, "C-FIND", now)
+        else:
+            self._neighbours.failed(Neighbour.PACS, type(error).__name__, now)
+
+    def exchanged(self, exchange: Exchange) -> None:
+        """One try with the registry. An answer that refuses is an answer: the registry is there."""
+        now = self._clock()
+        self._metrics.tries.labels(exchange.transaction, _OUTCOMES.get(exchange.result, "refused")).inc()
+        self._metrics.try_seconds.labels(exchange.transaction).observe(exchange.duration_s)
+        if exchange.result in _MAY_PASS:
+            self._neighbours.failed(Neighbour.DMP, exchange.result, now)
+        else:
+            self._neighbours.heard(Neighbour.DMP, exchange.transaction, now)
+        self._note(self._of(exchange))
+
+    def purged(self, what: str, counts: Mapping[str, int]) -> None:
+        self._note(audit.content_purged(self._clock(), what, counts))
+
+    async def run(self) -> None:
+        """Tells that the box runs, and when it ends."""
+        self._note(audit.box_started(self._clock(), __version__))
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._note(audit.box_stopped(self._clock(), __version__))
+
+    def _of(self, exchange: Exchange) -> Event:
+        outcome = _outcome(exchange)
+        facts = exchange.facts
+        said = " ".join(filter(None, (exchange.result, exchange.code)))
+        details = {"MessageID": exchange.message_id, "duration": f"{exchange.duration_s:.3f} s"}
+        patients = (audit.patient(facts.resource_id),) if facts.resource_id else ()
+        name = _TRANSACTIONS.get(exchange.transaction)
+        if name is not None:
+            subjects = (*patients, audit.submission_set(exchange.set_unique_id, details))
+            return audit.sent(
+                exchange.started_at, name, exchange.structure, facts.name_id, self._service, subjects, outcome, said
+            )
+        query = audit.stored_query(_QUERIES[exchange.transaction], b"", details)
+        return audit.queried(
+            exchange.started_at, exchange.structure, facts.name_id, self._service, (*patients, query), outcome, said
+        )
+
+    def _note(self, event: Event) -> None:
+        try:
+            self._trail.note(event)
+        except StoreError as err:
+            log.error("audit_record_lost", reason=err.message)
+
+
+def _outcome(exchange: Exchange) -> Outcome:
+    if exchange.result == "ok":
+        return Outcome.SUCCESS
+    return Outcome.MINOR if exchange.result in _MAY_PASS else Outcome.SERIOUS
