@@ -8,8 +8,8 @@ Rules the module keeps (reliability § 8):
 - While a message is answered, no more is read from its connection: TCP makes the sender wait.
 - Silence inside a message, a message that takes too long, and a sender that does not read its ACKs end the connection.
   A RIS sends again what was not acknowledged.
-- Messages over `mllp_connection.LARGE` are few at once, so that memory is bounded by the sum of small ones and a few large ones; others
-  wait with their bytes in the network.
+- Messages over `mllp_connection.LARGE` are few at once, so that memory is bounded by the sum of small ones and a few
+  large ones; others wait with their bytes in the network.
 - Stopping: nothing new is accepted, what is being answered is answered within `GRACE_S`, the rest is cut: either way
   nothing is half taken.
 
