@@ -19,6 +19,8 @@ import pytest
 import structlog
 from blockbuster import BlockBuster, BlockBusterFunction
 
+from passevue.status.logs import LibraryLines
+
 # Who the samples and the tests' peers speak of: names, birth dates, INS, IPP, accession and study identifiers.
 IDENTITIES = (
     "PAT-TROIS",
@@ -91,7 +93,9 @@ def no_identity_in_logs() -> Iterator[LogGuard]:
     )
     logging.getLogger().addHandler(guard)
     yield guard
-    logging.getLogger().removeHandler(guard)
+    for handler in [each for each in logging.getLogger().handlers if isinstance(each, (LogGuard, LibraryLines))]:
+        logging.getLogger().removeHandler(handler)
+    logging.captureWarnings(False)
     structlog.reset_defaults()
     assert not guard.wrong, "\n".join(guard.wrong)
 

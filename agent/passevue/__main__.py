@@ -3,12 +3,14 @@
 Typing, completion and help are typer's; the person at the box reads French.
 """
 
+import logging
 from typing import Annotated
 
 import typer
 
 from passevue import __version__
 from passevue.cli import carry, configure, queue, start, status, trail
+from passevue.status import logs
 
 app = typer.Typer(
     name="passevue",
@@ -37,7 +39,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Montre la version.")
     ] = False,
 ) -> None:
-    pass
+    logs.set_up(level=logging.WARNING)  # standard output is the command's answer
 
 
 def main() -> None:

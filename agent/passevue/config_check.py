@@ -55,7 +55,7 @@ def contradictions(config: Config) -> Iterator[ConfigError]:
 def _listeners(config: Config) -> Iterator[ConfigError]:
     taken: dict[int, str] = {}
     for name, port in (("ris", config.ris.port), ("modality", config.modality.port), ("page", config.page.port)):
-        if port in taken:
+        if port and port in taken:
             first = taken[port]
             yield ConfigError(
                 f"{name}.port",

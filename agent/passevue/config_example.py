@@ -98,6 +98,7 @@ FRENCH = {
     "registry.lps_version": "version déclarée à l'homologation (LPS_Version)",
     "registry.lps_id": "identifiant de cette installation (LPS_ID)",
     "registry.lps_homologation": "numéro donné à l'homologation (LPS_ID_HOMOLOGATION_DMP)",
+    "registry.secret_connection_code": "valeur de connexion secrète du VIHF ; vide : ces demandes sont refusées",
     "queue.url": "adresse SQLAlchemy de la base ; par défaut, SQLite dans le dossier de données",
     "queue.lanes": "examens traités en même temps",
     "queue.content_days": "jours de garde du contenu d'une publication réglée",
@@ -200,7 +201,7 @@ def _setting(name: str, key: str, field: FieldInfo, *, commented: bool) -> Itera
     value = EXAMPLES[name] if shown else default
     mark = "" if field.is_required() and not commented else "#"
     optional = " (facultatif ; exemple)" if shown and not field.is_required() else ""
-    yield f"# {FRENCH[name]}{optional}"
+    yield f"# {FRENCH.get(name, field.description)}{optional}"
     yield f"{mark}{key} = {_toml(value)}"
 
 

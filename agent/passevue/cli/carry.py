@@ -42,7 +42,7 @@ def export_archives(
 
     async def act() -> tuple[Path, ...]:
         async with ground.opened(config) as store:
-            ground.audited(config, "xdm-export", [0], "")
+            await ground.audited(config, "xdm-export", [0], "")
             kept = [entry async for entry in _published(store)]
             return await asyncio.to_thread(_write, kept, folder, _sender(config))
 
@@ -109,7 +109,7 @@ def _sender(config: Config) -> Sender:
 
 @app.command("import")
 def import_archive(
-    path: Annotated[Path, typer.Argument(help="Archive à reprendre.", metavar="ARCHIVE")],
+    path: Annotated[Path, typer.Argument(help="Archive à reprendre.", metavar="ARCHIVE", exists=True, dir_okay=False)],
     config_path: ConfigPath = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -120,7 +120,7 @@ def import_archive(
         async with ground.opened(config) as store:
             known = {entry.study_uid: read_kos_header(entry.kos).version async for entry in _published(store)}
             report = await asyncio.to_thread(_read, path, known, config.box.realm)
-            ground.audited(config, "xdm-import", [0], "")
+            await ground.audited(config, "xdm-import", [0], "")
             added = [await store.archive.add(_archived(entry)) for entry in report.taken]
             return report, sum(added)
 

@@ -137,7 +137,7 @@ def who() -> str:
         return f"account:{os.getuid()}"
 
 
-def audited(config: Config, what: str, numbers: list[int], why: str) -> None:
+async def audited(config: Config, what: str, numbers: list[int], why: str) -> None:
     """Write the act to the audit trail before it happens (LOG-01, LOG-02).
 
     Raises:
@@ -146,7 +146,7 @@ def audited(config: Config, what: str, numbers: list[int], why: str) -> None:
     trail = AuditTrail(audit_folder(config), config.box.oid)
     events = [audit.person_acted(now(), who(), what, number, said=why) for number in numbers]
     try:
-        trail.append([audit.to_xml(event, config.box.oid) for event in events])
+        await asyncio.to_thread(trail.append, [audit.to_xml(event, config.box.oid) for event in events])
     except OSError as error:
         hint = "Le journal d'audit ne s'écrit pas : rien n'a été fait. Lancez la commande avec le compte du boîtier."
         raise StoreError(f"audit trail cannot be written: {error.strerror}", hint=hint) from error

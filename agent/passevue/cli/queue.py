@@ -69,7 +69,7 @@ def retry(number: Number, config_path: ConfigPath = DEFAULT_CONFIG, why: Why = "
         async with ground.opened(config) as store:
             if await store.show(number) is None:
                 raise _absent(number)
-            ground.audited(config, "retry", [number], why)
+            await ground.audited(config, "retry", [number], why)
             await store.retry(number, by, why)
 
     run(act())
@@ -93,7 +93,7 @@ def release(
 
     async def act() -> int:
         async with ground.opened(config) as store:
-            ground.audited(config, "release", chosen or [0], why or ("all" if everything else ""))
+            await ground.audited(config, "release", chosen or [0], why or ("all" if everything else ""))
             return await store.release(*chosen, by=by, why=why)
 
     count = run(act())
@@ -115,7 +115,7 @@ def close(
         async with ground.opened(config) as store:
             if await store.show(number) is None:
                 raise _absent(number)
-            ground.audited(config, "close", [number], why)
+            await ground.audited(config, "close", [number], why)
             await store.close_entry(number, by, why)
 
     run(act())
@@ -137,7 +137,7 @@ def export(
         async with ground.opened(config) as store:
             if await store.show(number) is None:
                 raise _absent(number)
-            ground.audited(config, "export", [number], why)
+            await ground.audited(config, "export", [number], why)
             return await store.export(number, folder)
 
     written = run(act())
@@ -157,7 +157,7 @@ def confirm_restored(config_path: ConfigPath = DEFAULT_CONFIG, why: Why = "", as
 
     async def act() -> None:
         async with ground.opened(config) as store:
-            ground.audited(config, "confirm-restored", [0], why)
+            await ground.audited(config, "confirm-restored", [0], why)
             await store.confirm_restored(by, why)
 
     run(act())

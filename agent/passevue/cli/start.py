@@ -1,6 +1,7 @@
 """`passevue run`: the box itself, in the foreground, until it is told to stop."""
 
 import asyncio
+import logging
 from typing import Annotated
 
 import structlog
@@ -22,7 +23,7 @@ def run(
     debug: Annotated[bool, typer.Option("--debug", help="Écrit aussi chaque requête dans le journal.")] = False,
 ) -> None:
     """Fait tourner le boîtier, jusqu'à un signal d'arrêt."""
-    logs.set_up(debug=debug)
+    logs.set_up(level=logging.DEBUG if debug else logging.INFO)
     config = configuration(config_path)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

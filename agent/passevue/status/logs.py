@@ -62,11 +62,12 @@ _PRIORITY = {"critical": 2, "error": 3, "exception": 3, "warning": 4, "info": 6,
 Line = MutableMapping[str, Any]
 
 
-def set_up(stream: TextIO = sys.stderr, environ: Mapping[str, str] = os.environ, *, debug: bool = False) -> None:
-    """Send every line of ours and of the libraries to `stream`, in the form that fits what is behind it."""
+def set_up(stream: TextIO | None = None, environ: Mapping[str, str] = os.environ, *, level: int = logging.INFO) -> None:
+    """Send every line of ours and of the libraries to `stream` (default: standard error), in the form that fits it."""
+    stream = stream or sys.stderr
     structlog.configure(
         processors=[structlog.processors.add_log_level, tell_exception, only_known_fields, *_dress(stream, environ)],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passevue.errors import NetworkError, Refused
-from passevue.status.logs import AccessLog, LibraryLines, is_journal, only_known_fields, set_up
+from passevue.status.logs import AccessLog, is_journal, only_known_fields, set_up
 
 INS = "2790351215189" + "89"  # of the samples' patient, written so that the guard reads the log, not this file
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
+def lines() -> io.StringIO:
     stream = io.StringIO()
-    set_up(stream, {}, debug=True)
-    yield stream
-    logging.captureWarnings(False)
-    for handler in [handler for handler in logging.getLogger().handlers if isinstance(handler, LibraryLines)]:
-        logging.getLogger().removeHandler(handler)
+    set_up(stream, {}, level=logging.DEBUG)
+    return stream
 
 
 def test_a_line_is_an_event_and_its_fields(lines: io.StringIO) -> None:
@@ -137,7 +133,6 @@ def test_the_journal_gets_a_priority_and_no_time(tmp_path: Path) -> None:
         set_up(stream, environ)
         structlog.get_logger().error("breaker_opened", neighbour="dmp")
         structlog.get_logger().info("started", part="intake")
-    logging.captureWarnings(False)
     assert (tmp_path / "journal").read_text() == (
         "<3>event=breaker_opened neighbour=dmp\n<6>event=started part=intake\n"
     )
