@@ -38,15 +38,16 @@ from passevue.errors import BoxError
 FIELDS = frozenset(
     {
         # who speaks, as a machine
-        "peer", "host", "address", "sender", "application", "calling_ae", "called_ae", "url_host", "part", "neighbour",
+        "peer", "host", "address", "sender", "application", "calling_ae", "called_ae", "part", "neighbour", "endpoint",
         # what it is about
-        "kind", "action", "demand", "transaction", "structure", "state", "event_type", "message_type", "version",
-        "sop_class", "transfer_syntax", "modality", "retrieve", "method", "route", "protocol", "cipher", "engine",
+        "kind", "action", "demand", "transaction", "structure", "state", "event_type", "message_type", "message_id",
+        "version", "sop_class", "transfer_syntax", "modality", "retrieve", "method", "route", "protocol", "cipher",
+        "engine", "title",
         # how it went
-        "answer", "ack", "code", "status", "reason", "error", "error_class", "cause", "hint", "where", "level",
-        "breaker", "location", "warning",
+        "answer", "ack", "code", "codes", "status", "result", "outcome", "how", "reason", "detail", "error",
+        "error_class", "cause", "source", "hint", "where", "at", "phase", "level", "breaker", "location", "warning",
         # this machine
-        "path", "setting", "head", "library", "said", "certificate", "serial", "signal",
+        "path", "file", "segment", "setting", "head", "library", "said", "certificate", "serial", "signal",
     }
 )  # fmt: skip
 LONGEST = 300
