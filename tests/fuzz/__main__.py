@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads hostile bytes: `python -m tests.fuzz [name] [seconds]`, all and 60 s unless told.
+"""Coverage-guided fuzzing of what reads hostile bytes: `python -m tests.fuzz [name] [seconds]`, by default all, 60 s.
 
 One invariant for all (reliability § 8): any bytes are taken or refused with our own error, in bounded time and memory,
 and the next good message is served. A target is a module `fuzz_<name>.py` beside this file with
