@@ -4,6 +4,7 @@ Delimiters inside a value are escaped as HL7 v2 does, so that a name can never b
 """
 
 from passevue.document.header import Professional, Structure
+from passevue.document.identifiers import valid_oid
 from passevue.document.patient import Identifier
 from passevue.intake.ris_values import Participant
 
@@ -18,8 +19,9 @@ def escaped(text: str) -> str:
 
 
 def cx(identifier: Identifier, type_code: str) -> str:
-    """`IPP101^^^&1.2.250.1.213.4.5.2.4&ISO^PI`."""
-    return f"{escaped(identifier.extension)}^^^&{identifier.root}&ISO^{type_code}"
+    """`IPP101^^^&1.2.250.1.213.4.5.2.4&ISO^PI`; an authority that is a UUID is said to be one (table 0301)."""
+    kind = "ISO" if valid_oid(identifier.root) else "UUID"
+    return f"{escaped(identifier.extension)}^^^&{identifier.root}&{kind}^{type_code}"
 
 
 def xon(structure: Structure) -> str:

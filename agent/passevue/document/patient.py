@@ -128,8 +128,11 @@ def _plain(name: str) -> str:
 
 
 def first_given_is(patient: Patient, given: str) -> bool:
-    """Whether `given` is the first birth given name. A list alone does not say where its first name ends."""
+    """Whether `given` is the first birth given name.
+
+    A list alone does not say where its first name ends: `JEAN PIERRE LOUIS` may begin with JEAN or JEAN PIERRE.
+    """
     if same_name(patient.birth_given, given):
         return True
-    names = _plain(patient.birth_given_names)
-    return bool(_plain(given)) and (names + " ").startswith(_plain(given) + " ")
+    names, first, asked = _plain(patient.birth_given_names), _plain(patient.birth_given), _plain(given)
+    return asked.startswith(first + " ") and (names + " ").startswith(asked + " ")

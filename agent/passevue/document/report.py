@@ -35,6 +35,9 @@ REGION_QUALIFIER = "39111-0"
 
 MAX_HEADER_BYTES = 1 << 20  # headers of the samples are some 25 kB
 MAX_EXAMS = 100
+MAX_EVENTS = 200
+MAX_CODES = 200  # of one event
+MAX_TEXT = 4_000  # characters of one value; labels of acts are some 200
 
 Element: TypeAlias = Any  # lxml has no types
 
@@ -85,7 +88,13 @@ def header_of(cda: bytes) -> bytes:
 
 
 def _attribute(element: Element | None, name: str) -> str:
-    return "" if element is None else str(element.get(name, "")).strip()
+    return "" if element is None else _bounded(str(element.get(name, "")).strip())
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise Unreadable(f"CDA: expected values of at most {MAX_TEXT} characters, got {len(text)}")
+    return text
 
 
 def _value(element: Element | None) -> str:
@@ -93,7 +102,7 @@ def _value(element: Element | None) -> str:
 
 
 def _text(element: Element | None) -> str:
-    return "" if element is None else " ".join("".join(element.itertext()).split())
+    return "" if element is None else _bounded(" ".join("".join(element.itertext()).split()))
 
 
 def _code(element: Element | None) -> Code | None:
@@ -260,14 +269,21 @@ def _orders(root: Element) -> Iterator[Order]:
 def _exams(root: Element, orders: tuple[Order, ...]) -> tuple[Exam, ...]:
     """One per StudyInstanceUID. Events of one study are joined; events without one (screening) say nothing here."""
     exams: dict[str, Exam] = {}
-    for event in root.findall("h:documentationOf/h:serviceEvent", NS):
-        for study_uid in _study_uids(event):
-            exam = _exam(study_uid, event)
-            exams[study_uid] = _joined(exams[study_uid], exam) if study_uid in exams else exam
-    if len(exams) > MAX_EXAMS:
-        raise Hl7Error(198, f"expected at most {MAX_EXAMS} studies in a report, got {len(exams)}", location="OBX^1^5")
+    events = root.findall("h:documentationOf/h:serviceEvent", NS)
+    _check_number("acts", len(events), MAX_EVENTS)
+    for event in events:
+        exam = _exam(event)
+        for study_uid in dict.fromkeys(_study_uids(event)):
+            known = exams.get(study_uid)
+            exams[study_uid] = _joined(known, exam) if known else replace(exam, study_uid=study_uid)
+            _check_number("studies", len(exams), MAX_EXAMS)
     paired = _paired(len(exams), orders)
     return tuple(replace(exam, order=order) for exam, order in zip(exams.values(), paired, strict=True))
+
+
+def _check_number(what: str, number: int, most: int) -> None:
+    if number > most:
+        raise Hl7Error(198, f"expected at most {most} {what} in a report, got {number}", location="OBX^1^5")
 
 
 def _paired(count: int, orders: tuple[Order, ...]) -> tuple[Order | None, ...]:
@@ -285,10 +301,11 @@ def _study_uids(event: Element) -> Iterator[str]:
             yield root
 
 
-def _exam(study_uid: str, event: Element) -> Exam:
+def _exam(event: Element) -> Exam:
+    """What the event says, whichever study it is about."""
     acts, modalities, regions = _event_codes(event)
     return Exam(
-        study_uid=study_uid,
+        study_uid="",
         acts=acts,
         modalities=modalities,
         regions=regions,
@@ -303,7 +320,9 @@ def _event_codes(event: Element) -> tuple[tuple[Code, ...], tuple[Code, ...], tu
     acts: list[Code] = []
     modalities: list[Code] = []
     regions: list[Code] = []
-    for element in (*event.findall("h:code", NS), *event.findall("h:code/h:translation", NS)):
+    elements = (*event.findall("h:code", NS), *event.findall("h:code/h:translation", NS))
+    _check_number("codes of an act", len(elements), MAX_CODES)
+    for element in elements:
         code = _code(element)
         if code is None:
             continue

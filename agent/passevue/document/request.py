@@ -98,8 +98,8 @@ def _check_ins(ins: Ins, realm: Realm) -> None:
 
 
 def _check_same_ins(message: RisMessage, patient: Patient) -> None:
-    """Two patients in one message. A report that is not for the DMP may come without INS on both sides."""
-    if not message.for_dmp and message.ins is None:
+    """Two patients in one message. A report that is not for the DMP may come without INS."""
+    if not message.for_dmp and (message.ins is None or patient.ins is None):
         return
     if message.ins is None:
         raise Hl7Error(101, "expected an INS", location="PID^1^3", application_code=INS_ABSENT)
@@ -152,12 +152,14 @@ def tasks_of_key_object(key_object: KeyObject) -> tuple[Task, ...]:
 
 
 def publishable(request: Request) -> None:
-    """Nothing when the report may be published.
+    """Nothing when the report may be published. OMI^O23 brings no report: `same_exam` is for it.
 
     Raises:
         Refused: `ins-not-qualified` or `identity-mismatch`; a person must act, in the RIS.
     """
     message, report = request.message, request.report
+    if report is None:
+        return
     if not ins_is_qualified(message.ins, message.identity_reliability):
         raise Refused(
             "ins-not-qualified",
@@ -165,8 +167,6 @@ def publishable(request: Request) -> None:
             hint="L'identité du patient n'est pas validée : qualifiez l'INS dans le RIS, "
             "puis renvoyez le compte rendu.",
         )
-    if report is None:
-        return
     differing = tuple(_differences(message, report.patient))
     if differing:
         raise Refused(
@@ -174,6 +174,32 @@ def publishable(request: Request) -> None:
             f"message and report differ on {', '.join(differing)}",
             hint="Le compte rendu ne porte pas la même identité que le message : corrigez l'identité dans le RIS, "
             "puis renvoyez le compte rendu.",
+        )
+
+
+def same_exam(message: RisMessage, archived: Report) -> None:
+    """Nothing when an OMI^O23 speaks of the patient and order of the archived report (hl7v2.md § 4.1).
+
+    What the message leaves out contradicts nothing: the study is known by its UID.
+
+    Raises:
+        Refused: `identity-mismatch` or `accession-mismatch`.
+    """
+    ins = archived.patient.ins
+    if message.ins is not None and ins is not None and message.ins != (ins.value, ins.oid):
+        raise Refused(
+            "identity-mismatch",
+            "the message names another INS than the archived report",
+            hint="Le message de modification d'examen porte un autre INS que le compte rendu publié : "
+            "vérifiez l'identité dans le RIS.",
+        )
+    known = {order.accession.extension for order in archived.orders if order.accession is not None}
+    if message.accession_number and known and message.accession_number not in known:
+        raise Refused(
+            "accession-mismatch",
+            "the message names another accession number than the archived report",
+            hint="Le message de modification d'examen porte un autre numéro d'examen (accession number) que le "
+            "compte rendu publié : vérifiez l'examen dans le RIS.",
         )
 
 

@@ -1,5 +1,6 @@
 """Writes XDM archives: one ZIP per month of creation of its KOS, in the layout of the demonstrator (xdm.md § 2)."""
 
+import errno
 import html
 import os
 import zipfile
@@ -12,6 +13,7 @@ from passevue.document.kos_header import read_kos_header
 from passevue.document.patient import Identifier
 from passevue.document.xdm_metadata import metadata_for_archive
 from passevue.document.xdm_values import ArchivedKos
+from passevue.errors import StoreError
 
 SETS_PER_FILE = 450  # 4 files each: below the 2,000 members that an import takes
 BYTES_PER_FILE = 256 << 20
@@ -37,9 +39,19 @@ def export_xdm(entries: Iterable[ArchivedKos], folder: Path, sender: Sender) -> 
     A month that passes what an import takes goes on in `KA<yyyymm>_2.zip` and so on. Files appear whole or not at all.
 
     Raises:
-        FileExistsError: an export of that month is already in the folder.
+        StoreError: an export of that month is already in the folder, or the disk failed.
         Unreadable: an archived KOS or metadata cannot be read.
     """
+    try:
+        return _exported(entries, folder, sender)
+    except OSError as err:
+        raise StoreError(
+            f"XDM: cannot be written: {err.strerror}",
+            hint="L'archive n'a pas pu être écrite : choisissez un dossier vide, avec assez de place.",
+        ) from err
+
+
+def _exported(entries: Iterable[ArchivedKos], folder: Path, sender: Sender) -> tuple[Path, ...]:
     with ExitStack() as stack:
         months: dict[str, _MonthFile] = {}
         done: list[_MonthFile] = []
@@ -69,7 +81,7 @@ class _MonthFile:
         suffix = "" if self.part == 1 else f"_{self.part}"
         self.path = self.folder / f"KA{self.month}{suffix}.zip"
         if self.path.exists():
-            raise FileExistsError(self.path)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path.name)
         self.partial = self.path.with_suffix(".part")
         self.zip = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_DEFLATED)
 

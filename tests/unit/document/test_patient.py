@@ -73,6 +73,8 @@ def test_the_first_given_name_may_be_cut_from_a_list() -> None:
     assert not first_given_is(listed, "JEA")
     assert not first_given_is(listed, "PIERRE")
     assert not first_given_is(listed, "")
+    told = Patient(None, birth_given="JEAN-PIERRE", birth_given_names="JEAN-PIERRE LOUIS")
+    assert not first_given_is(told, "JEAN")
 
 
 @given(st.text(), st.text())

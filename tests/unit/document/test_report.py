@@ -255,6 +255,27 @@ def test_a_header_beyond_reason_is_refused() -> None:
         header_of(CDA.replace(b"<title>", b"<title>" + b"x" * (1 << 20)))
 
 
+def test_numbers_and_lengths_are_bounded() -> None:
+    code = '<code code="A" codeSystem="2.16.840.1.113883.6.1">{}</code>'
+    for events in (
+        event('<id root="1.2.1"/>') * 201,
+        event(*(f'<id root="1.2.{number}"/>' for number in range(1, 102))),
+        event('<id root="1.2.1"/>', code=code.format('<translation code="B"/>' * 200)),
+    ):
+        with pytest.raises(Hl7Error) as caught:
+            with_events(events)
+        assert caught.value.code == 198
+    assert len(with_events(event(*(f'<id root="1.2.{number}"/>' for number in range(1, 101)))).exams) == 100
+    for old, new in ((">PAT-TROIS<", f">{'A' * 4001}<"), ('value="19790328"', f'value="{"1" * 4001}"')):
+        with pytest.raises(Unreadable, match="4000"):
+            read_report(changed(old, new))
+
+
+def test_a_hundred_thousand_ids_are_refused_quickly() -> None:
+    with pytest.raises(Hl7Error):
+        with_events(event(*(f'<id root="1.2.{number}"/>' for number in range(1, 100_000))))
+
+
 @for_any(st.binary(max_size=300), st.integers(0, len(CDA)), st.integers(0, 60))
 def test_any_bytes_are_a_report_or_our_error_and_the_next_good_one_is_read(junk: bytes, at: int, cut: int) -> None:
     for data in (junk, CDA[:at] + junk + CDA[at + cut :]):

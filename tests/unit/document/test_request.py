@@ -11,6 +11,7 @@ from passevue.document.request import (
     Task,
     publishable,
     read_request,
+    same_exam,
     tasks,
     tasks_of_key_object,
 )
@@ -18,7 +19,7 @@ from passevue.errors import Ack, Hl7Error, Refused
 from passevue.intake.received import Kind
 from passevue.intake.ris_values import Demand, RisMessage
 from passevue.intake.study import Reference
-from tests.unit.document.given import CDA, CDA_NEW, exam, message, note
+from tests.unit.document.given import CDA, CDA_NEW, exam, message, note, report
 
 STUDIES = [f"1.2.250.1.3.152.235.2.12.18763647{last}" for last in (4, 5, 6)]
 REPLACED = "90E1C8EC-F951-4B26-A305-A34848818DD6"
@@ -65,7 +66,8 @@ def test_changed_images_refresh_their_study() -> None:
 def test_a_report_that_is_not_for_the_dmp_is_taken_with_or_without_ins() -> None:
     assert len(tasks(read_request(message(for_dmp=False), "test"))) == 3
     nobody = CDA_NEW.replace(b'<id extension="279035121518989" root="1.2.250.1.213.1.4.10"/>', b"")
-    assert len(tasks(read_request(message(for_dmp=False, ins=None, cda=nobody), "test"))) == 3
+    for ins in (None, message().ins):
+        assert len(tasks(read_request(message(for_dmp=False, ins=ins, cda=nobody), "test"))) == 3
 
 
 # At the door: AE
@@ -184,6 +186,33 @@ def test_traits_or_local_ids_that_differ(changes: dict[str, Any]) -> None:
 )
 def test_what_is_the_same_identity_all_the_same(changes: dict[str, Any]) -> None:
     publishable(read_request(message(**changes), "test"))
+
+
+# Changed images
+
+
+def changed_images(**changes: Any) -> RisMessage:
+    told: dict[str, Any] = {"ins": None, "identity_reliability": "", "study_uid": STUDIES[0], "cda": b""}
+    return message(kind=Kind.EXAM_CHANGED, demand=Demand.IMAGES_CHANGED, **{**told, **changes})
+
+
+def test_changed_images_are_refreshed_whatever_the_message_says_of_the_identity() -> None:
+    publishable(read_request(changed_images(), "test"))
+    same_exam(changed_images(), report())
+    same_exam(changed_images(ins=message().ins, accession_number="105234751"), report())
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"ins": ("162018885045327", "1.2.250.1.213.1.4.10")}, "identity-mismatch"),
+        ({"accession_number": "105234752"}, "accession-mismatch"),
+    ],
+)
+def test_changed_images_of_another_patient_or_order(changes: dict[str, Any], code: str) -> None:
+    with pytest.raises(Refused) as caught:
+        same_exam(changed_images(**changes), report())
+    assert caught.value.code == code
 
 
 # Key objects

@@ -1,5 +1,6 @@
 """XDM archives: the published one comes in, ours goes out and comes back (xdm.md)."""
 
+import io
 import re
 import zipfile
 from dataclasses import replace
@@ -8,6 +9,9 @@ from typing import Any
 
 import pytest
 from lxml import etree
+from pydicom import dcmread
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import ExplicitVRLittleEndian
 
 from passevue.document.kos import KosIdentity, build_kos
 from passevue.document.patient import Identifier, Ins
@@ -15,7 +19,7 @@ from passevue.document.submission_set import SignatureEntry, publication_metadat
 from passevue.document.xdm import ArchivedKos, KosVersion, Sender, export_xdm, import_xdm
 from passevue.document.xdm_export import SETS_PER_FILE
 from passevue.document.xdm_metadata import read_metadata
-from passevue.errors import Unreadable
+from passevue.errors import StoreError, Unreadable
 from tests.unit.document.given import IDENTITY, MAKER, NOW, SAMPLES, exam, report, study
 from tests.unit.document.test_submission_set import entry as kos_entry
 from tests.unit.document.test_submission_set import facts
@@ -273,7 +277,7 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
 
 def test_an_export_never_writes_over_another(tmp_path: Path) -> None:
     export_xdm([archived()], tmp_path, SENDER)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StoreError, match="File exists"):
         export_xdm([archived()], tmp_path, SENDER)
     assert [path.name for path in tmp_path.iterdir()] == ["KA202611.zip"]
 
@@ -281,6 +285,24 @@ def test_an_export_never_writes_over_another(tmp_path: Path) -> None:
 def test_an_entry_uuid_is_kept_without_its_scheme(tmp_path: Path) -> None:
     (path,) = export_xdm([archived(entry_uuid=f"urn:uuid:{UUID}")], tmp_path, SENDER)
     assert import_xdm(path, {}, "test").taken[0].entry_uuid == UUID
+
+
+def test_an_export_into_no_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        export_xdm([archived()], tmp_path / "none", SENDER)
+    assert caught.value.hint
+
+
+def test_a_kos_of_another_maker_in_explicit_vr(tmp_path: Path) -> None:
+    ds = dcmread(io.BytesIO(archived().kos))
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True)
+    facts_of_kos = kos_entry(unique_id="2.25.100", content=buffer.getvalue())
+    metadata = publication_metadata(report(), exam(), facts(), facts_of_kos, SignatureEntry("2.25.3", b"s"))
+    content = {"METADATA.XML": metadata, "KOS_1_1.DCM": buffer.getvalue(), "SIGN_1.XML": b"s"}
+    path = zipped(tmp_path, {f"IHE_XDM/SS000001/{name}": data for name, data in content.items()})
+    assert [entry.study_uid for entry in import_xdm(path, {}, "test").taken] == [exam().study_uid]
 
 
 def kos_file(**changes: Any) -> bytes:
