@@ -249,7 +249,5 @@ def file_of(ds: Dataset) -> bytes:
 
 def data_set_of(ds: Dataset) -> bytes:
     """The data set alone, in the object's own transfer syntax, as C-STORE carries it."""
-    out = BytesIO()
-    syntax = ds.file_meta.TransferSyntaxUID
-    dcmwrite(out, ds, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
-    return out.getvalue()
+    file = file_of(ds)
+    return file[144 + int.from_bytes(file[140:144], "little") :]

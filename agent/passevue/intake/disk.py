@@ -5,10 +5,12 @@ last good one must be taken as lost: the kernel may have dropped it and will not
 """
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 
 PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
+ZEROS_BYTES = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -17,14 +19,8 @@ class Disk:
 
     def create(self, path: Path, size: int) -> int:
         """A new file of `size` bytes with its blocks reserved, open for writing past the page cache if possible."""
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
-        try:
-            fd = os.open(path, flags | os.O_DIRECT, 0o600)
-        except FileExistsError:
-            raise
-        except OSError:  # EINVAL: no O_DIRECT here, and the file may have been made all the same
-            path.unlink(missing_ok=True)
-            fd = os.open(path, flags, 0o600)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        fd = self.open(path)
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError:
@@ -32,6 +28,15 @@ class Disk:
             path.unlink(missing_ok=True)
             raise
         return fd
+
+    def open(self, path: Path) -> int:
+        """A file that is there, open for writing, past the page cache if the file system can."""
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
+        except OSError as err:
+            if err.errno != errno.EINVAL:
+                raise
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def write(self, fd: int, data: memoryview, offset: int) -> None:
         """All of `data`, whose address, length and offset are multiples of 4096."""
@@ -55,9 +60,13 @@ class Disk:
             data = data[os.write(fd, data) :]
 
     def free_blocks(self, fd: int, offset: int, length: int) -> None:
-        """Give the blocks back; where the file system cannot, they stay until the whole file goes."""
-        if length > 0:
-            _libc.fallocate(fd, PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length))
+        """Give the blocks back; where the file system cannot, fill them with zeros."""
+        if length <= 0:
+            return
+        if _libc.fallocate(fd, PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length)) == 0:
+            return
+        for at in range(offset, offset + length, ZEROS_BYTES):
+            os.pwrite(fd, bytes(min(ZEROS_BYTES, offset + length - at)), at)
 
     def room(self, folder: Path) -> tuple[int, int]:
         """Bytes of the volume, and bytes free to us."""

@@ -8,7 +8,7 @@ Folder: `segments/` (objects), `files/` (those too large for a segment), `spool/
 
     images = Images(config.images, data_dir / "images")
     await images.start()
-    with images.receive(facts) as incoming: ...
+    async with images.receive(identity, "CT1") as incoming: ...
     study = await images.find_study("1.2.3")
     await images.stop()
 """
@@ -150,7 +150,7 @@ class Images:
     # Taking in
 
     def receive(self, identity: Identity, source_ae: str, max_bytes: int = 4 << 30) -> Incoming:
-        """Begin an object. Use as a context manager: what was not put is discarded."""
+        """Begin an object. Use with `async with`: what was not put is discarded."""
         head = part10.write_meta(identity.sop_class, identity.sop_uid, identity.transfer_syntax, source_ae)
         return Incoming(self.folder / "spool", self._disk, head, max_bytes)
 

@@ -78,20 +78,23 @@ class Incoming:
         await self.spill()
         return await asyncio.to_thread(self.path.read_bytes)
 
-    def discard(self) -> None:
+    async def discard(self) -> None:
         """Forget the object; harmless when the writer has taken its file over."""
         self.buffer = bytearray()
+        if self.path is not None:
+            await asyncio.shield(asyncio.to_thread(self._remove, self.path))
+
+    def _remove(self, path: Path) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.discard()
+    async def __aexit__(self, *_: object) -> None:
+        await self.discard()
 
 
 def store_error(err: OSError) -> StoreError:

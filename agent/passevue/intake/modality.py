@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -72,7 +73,7 @@ class DicomServer:
         self._images = images
         self._storage = StorageDesk(images, accept_key_object, settings.max_object_bytes)
         self._reports = CommitmentReports(images, images.folder / "commitments", settings)
-        self._tls = listener_context(settings.tls) if settings.tls else None
+        self._tls: ssl.SSLContext | None = None
         self._visitors = Visitors()
         self._ready = asyncio.Event()
 
@@ -80,7 +81,14 @@ class DicomServer:
         await self._ready.wait()
 
     async def run(self) -> None:
-        """Listen until cancelled; associations under way are then aborted."""
+        """Listen until cancelled; associations under way are then aborted.
+
+        Raises:
+            ConfigError: the address cannot be listened on, or a file of `tls` is wrong.
+            StoreError: the images cannot be used.
+        """
+        if self._settings.tls is not None:
+            self._tls = await asyncio.to_thread(listener_context, self._settings.tls)
         await self._images.start()
         listener = listening(self._settings)
         try:

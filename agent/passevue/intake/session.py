@@ -183,7 +183,7 @@ class Session:
             status = begun
         else:
             identity, incoming = begun
-            with incoming:
+            async with incoming:
                 while True:
                     match await self.wire.next():
                         case DataFragment(data):

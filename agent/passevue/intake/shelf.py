@@ -7,6 +7,7 @@ under way is left as it is and never written to again (reliability F-06); the ne
 import contextlib
 import mmap
 import os
+import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from passevue.intake import segment
 from passevue.intake.disk import Disk
 from passevue.intake.image_index import ImageIndex
 from passevue.intake.segment import BLOCK, Kind, Record, aligned
+from passevue.intake.spare import Spare
 from passevue.intake.stored import Stored
 
 STAGING_BYTES = 8 << 20
@@ -59,6 +61,7 @@ class Shelf:
         self.folder = folder
         self._disk = disk
         self._segment_bytes = max(aligned(segment_bytes), BLOCK + STAGING_BYTES)
+        self._spare = Spare(folder / "spare", disk, self._segment_bytes)
         self._active: Active | None = None
         self._next_number = 1
         self._staging = mmap.mmap(-1, STAGING_BYTES)  # page aligned, as O_DIRECT wants it
@@ -107,7 +110,9 @@ class Shelf:
     def _open_segment(self) -> Active:
         number, mark = self._next_number, segment.new_mark()
         path = self.path(number)
-        fd = self._disk.create(path, self._segment_bytes)
+        fd = self._spare.take(path)
+        if fd is None:
+            fd = self._disk.create(path, self._segment_bytes)
         try:
             self._view[:BLOCK] = segment.opening(mark)
             self._disk.write(fd, self._view[:BLOCK], 0)
@@ -152,6 +157,10 @@ class Shelf:
         with contextlib.suppress(OSError):  # a longer file is harmless
             os.ftruncate(active.fd, active.end)
         os.close(active.fd)
+
+    def prepare(self, stop: threading.Event) -> None:
+        """Make a spare segment when there is none: on a thread of its own, for it takes seconds."""
+        self._spare.prepare(stop)
 
     def _give_up(self, active: Active) -> None:
         self._active = None

@@ -102,6 +102,9 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="images", daemon=True)
         self._index: ImageIndex
+        self._stopping = threading.Event()
+        self._spare_taken = threading.Event()
+        self._preparer = threading.Thread(target=self._prepare, name="images spare", daemon=True)
 
     # From the loop
 
@@ -112,6 +115,7 @@ class Writer:
         except OSError as err:
             raise store_error(err) from err
         self._thread.start()
+        self._preparer.start()
 
     def put(self, facts: dict[str, Any], data: bytes | bytearray, file: Path | None = None) -> asyncio.Future[Kept]:
         answer: asyncio.Future[Kept] = self._loop.create_future()
@@ -127,7 +131,18 @@ class Writer:
     async def stop(self) -> None:
         """Everything that was put is settled, the index is up to date, the thread has ended."""
         self._jobs.put(None)
+        self._stopping.set()
+        self._spare_taken.set()
         await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._preparer.join)
+
+    def _prepare(self) -> None:
+        """Keep a spare segment ready, as long as there is room."""
+        while not self._stopping.is_set():
+            self._spare_taken.clear()
+            if self.level is Level.OPEN:
+                self._shelf.prepare(self._stopping)
+            self._spare_taken.wait()
 
     # On the thread
 
@@ -239,7 +254,10 @@ class Writer:
     def _write(self, fresh: list[tuple[Put, bool]]) -> list[Settled]:
         if not fresh:
             return []
+        segment_before = self._shelf.active_number
         records = self._shelf.add([put.addition(conflict=conflict) for put, conflict in fresh])
+        if self._shelf.active_number != segment_before:
+            self._spare_taken.set()
         settled: list[Settled] = []
         for (put, conflict), record in zip(fresh, records, strict=True):
             stored = stored_of(self._shelf.active_number, record)
