@@ -13,7 +13,7 @@ from sqlalchemy import Integer, bindparam, delete, insert, select, update
 from passevue.queue.connection import Connection, Row, Value
 from passevue.queue.frozen import PARTS, freeze
 from passevue.queue.schema import archive, entry, frozen, submission
-from passevue.queue.seal import sha256, verify
+from passevue.queue.seal import octets, sha256, verify
 from passevue.queue.stamp import moment
 from passevue.queue.work import Submission, Transaction
 
@@ -183,13 +183,13 @@ def studies(conn: Connection, after: str, most: int) -> list[str]:
 
 def _checked(study_uid: str, row: Row) -> Archived:
     state, record, record_sha256, changed_at, entry_uuid, submission_id = row[:6]
-    verify(bytes(record_sha256), sha256(record), "the record of an archived study")
+    verify(octets(record_sha256), sha256(octets(record)), "the record of an archived study")
     ids, hashes, parts = row[6:9], row[9:13], row[13:17]
     if submission_id is None:
         return Archived(study_uid, ArchiveState(state), bytes(record), moment(changed_at))
     for name, digest, data in zip(_SHOWN, hashes, parts, strict=True):
-        verify(bytes(digest or b""), sha256(data or b""), f"the {name} of an archived study")
-    kos, facts, signature, vihf = (bytes(data) for data in parts)
+        verify(octets(digest or b""), sha256(octets(data or b"")), f"the {name} of an archived study")
+    kos, facts, signature, vihf = (bytes(data or b"") for data in parts)
     return Archived(study_uid, ArchiveState(state), bytes(record), moment(changed_at), ids[0], ids[1], ids[2],
                     entry_uuid, kos, facts, signature, vihf)  # fmt: skip
 

@@ -67,9 +67,10 @@ class Dispatcher:
         self._monotonic = monotonic
         self._lane = Lane(store, work, self._policy, deadlines or Deadlines(), self._endpoints, jitter, monotonic)
         self._busy: dict[int, Taken] = {}
-        self._orphans = False  # the outcome of something could not be written: recover when the store is well
+        self._orphans: list[Taken] = []  # their outcome could not be written: put back when the store is well
         self._released = ""
         self._fresh_first = True
+        self._next_in_s = 0.0
 
     @property
     def endpoints(self) -> Endpoints:
@@ -82,9 +83,9 @@ class Dispatcher:
         return len(self._busy)
 
     async def run(self) -> None:
-        found = await self._store.recover((), self._policy)
+        found = await self._store.recover(self._policy)
         log.info("queue_recovered", waiting=found.waiting, in_doubt=found.in_doubt, set_aside=found.set_aside)
-        _, self._released = await self._store.look()
+        self._released = (await self._store.look()).released
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tend(), name="queue-tend")
@@ -100,18 +101,19 @@ class Dispatcher:
         if len(self._busy) >= self._lanes:
             return
         try:
-            ranks, released = await self._store.look()
-            if released != self._released:
-                self._released = released
+            outlook = await self._store.look()
+            if outlook.released != self._released:
+                self._released = outlook.released
                 self._endpoints.pacs.succeeded()
                 self._endpoints.registry.succeeded()
             allowed, most = self._allowed()
-            wanted = self._wanted(ranks, most)
+            wanted = self._wanted(outlook.ranks, most)
             taken = await self._store.take(wanted, most, allowed) if wanted and allowed else []
         except StoreError as err:
             log.error("queue_not_read", error=err.message)
             return
-        self._count(ranks, wanted, taken)
+        self._next_in_s = outlook.next_in_s
+        self._count(outlook.ranks, wanted, taken)
         for each in taken:
             self._busy[each.number] = each
             group.create_task(self._carry(each), name=f"lane-{each.number}")
@@ -159,14 +161,16 @@ class Dispatcher:
             log.warning("turn_lost", number=taken.number)
         except StoreError as err:
             log.error("outcome_not_written", number=taken.number, error=err.message)
-            self._orphans = True
+            self._orphans.append(taken)
         finally:
             del self._busy[taken.number]
             self._store.arrived.set()
 
     async def _pause(self) -> None:
-        """Until something arrives, a lane is free, or a second has passed; less while the pace holds some back."""
+        """Until something arrives, a lane is free, the next is due, or a second has passed."""
         poll_s = 1.0 / self._pace.per_second if self._endpoints.recovering else POLL_S
+        if self._next_in_s > 0:
+            poll_s = min(poll_s, self._next_in_s + 0.001)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(poll_s):
                 await self._store.arrived.wait()
@@ -181,9 +185,9 @@ class Dispatcher:
             jumped_s = abs((utc_now() - wall).total_seconds() - (self._monotonic() - steady))
             wall, steady = utc_now(), self._monotonic()
             try:
-                if self._orphans and not self._store.failing:
-                    await self._store.recover(list(self._busy), self._policy)
-                    self._orphans = False
+                while self._orphans and not self._store.failing:
+                    await self._store.put_back(self._orphans[-1], self._policy)
+                    self._orphans.pop()
                 if jumped_s > JUMP_S or steady >= next_minute:
                     await self._store.rebase(self._policy)
                 if steady >= next_minute:
@@ -194,7 +198,7 @@ class Dispatcher:
 
     async def _each_minute(self) -> None:
         await self._store.renew(list(self._busy.values()))
-        await self._store.recover(list(self._busy), self._policy)
+        await self._store.recover_others(list(self._busy), self._policy)
         if await self._store.probe_held():
             self._store.arrived.set()
 

@@ -4,7 +4,7 @@ from sqlalchemy import bindparam, insert, select
 
 from passevue.queue.connection import Connection
 from passevue.queue.schema import frozen, submission
-from passevue.queue.seal import sha256, verify
+from passevue.queue.seal import octets, sha256, verify
 from passevue.queue.work import Submission, Transaction
 
 __all__ = ["PARTS", "freeze", "thaw"]
@@ -64,7 +64,7 @@ def thaw(conn: Connection, submission_id: int | None) -> Submission | None:
     count = len(_IDS)
     hashes, parts = row[count : count + len(PARTS)], row[count + len(PARTS) :]
     for name, digest, data in zip(PARTS, hashes, parts, strict=True):
-        verify(bytes(digest), sha256(data), f"the {name} of a submission")
+        verify(octets(digest), sha256(octets(data)), f"the {name} of a submission")
     transaction, set_unique_id, document_unique_id, replaces_unique_id, structure = row[:count]
     return Submission(
         transaction=Transaction(transaction),

@@ -18,7 +18,7 @@ from passevue.queue.connection import Connection, Row, Value
 from passevue.queue.frozen import freeze, thaw
 from passevue.queue.retry import Facts, Phase, Step, starting
 from passevue.queue.schema import content, entry, proof, received, submission
-from passevue.queue.seal import sha256, verify
+from passevue.queue.seal import octets, sha256, verify
 from passevue.queue.stamp import SECOND, moment
 from passevue.queue.states import BLOCKING, FINAL, Mover, State, check
 from passevue.queue.taking_in import entry_seal
@@ -32,11 +32,11 @@ __all__ = [
     "Rank",
     "Taken",
     "facts_of",
+    "first_due",
     "freeze_and_start",
     "leave",
     "move",
     "rank_of",
-    "ranks_due",
     "read_entry",
     "read_for_export",
     "renew",
@@ -155,9 +155,10 @@ _EXPORT = (
     .outerjoin(content, content.c.received_id == received.c.id)
     .where(entry.c.number == bindparam("which"))
 )
-_ANY_DUE = (
-    select(entry.c.number)
-    .where(entry.c.rank == bindparam("of_rank", type_=Integer), entry.c.due_at <= bindparam("now"))
+_FIRST_DUE = (
+    select(entry.c.due_at)
+    .where(entry.c.rank == bindparam("of_rank", type_=Integer), entry.c.due_at.is_not(None))
+    .order_by(entry.c.due_at)
     .limit(literal(1, Integer))
 )
 _PROVEN = (
@@ -210,10 +211,10 @@ def take_some(
     return taken
 
 
-def ranks_due(conn: Connection, now: int) -> frozenset[int]:
-    """The ranks in which something is due, be it blocked by an earlier one of its examination."""
-    ranks = (Rank.FRESH, Rank.WAITED, Rank.SUSPECT)
-    return frozenset(rank for rank in ranks if conn.one(_ANY_DUE, of_rank=rank, now=now))
+def first_due(conn: Connection) -> dict[int, int]:
+    """By rank, when its first entry is due (stamp), be it blocked by an earlier one of its examination."""
+    rows = {rank: conn.one(_FIRST_DUE, of_rank=rank) for rank in (Rank.FRESH, Rank.WAITED, Rank.SUSPECT)}
+    return {rank: row[0] for rank, row in rows.items() if row is not None}
 
 
 def read_for_export(conn: Connection, number: int) -> tuple[bytes, Submission | None]:
@@ -227,8 +228,8 @@ def read_for_export(conn: Connection, number: int) -> tuple[bytes, Submission | 
         raise Refused("no-entry", f"there is no entry {number}", hint=f"La demande {number} n’existe pas.")
     digest, data, submission_id = row
     if data is not None:
-        verify(bytes(digest), sha256(bytes(data)), "the content of an entry")
-    return bytes(data or b""), thaw(conn, submission_id)
+        verify(octets(digest), sha256(octets(data)), "the content of an entry")
+    return octets(data or b""), thaw(conn, submission_id)
 
 
 def read_entry(conn: Connection, taken: Taken) -> Entry:
@@ -241,10 +242,10 @@ def read_entry(conn: Connection, taken: Taken) -> Entry:
     if row is None or row[3] is None:
         raise Damaged("the content of an entry is missing")
     kind, received_at, digest, data, seal, tries = row
-    data = bytes(data)
-    verify(bytes(digest), sha256(data), "the content of an entry")
-    expected = entry_seal(bytes(digest), kind, received_at, taken.action, taken.study_uid)
-    verify(expected, bytes(seal), "the row of an entry")
+    data, digest = octets(data), octets(digest)
+    verify(digest, sha256(data), "the content of an entry")
+    expected = entry_seal(digest, kind, received_at, taken.action, taken.study_uid)
+    verify(expected, octets(seal), "the row of an entry")
     return Entry(taken.number, taken.action, taken.study_uid, kind, data, moment(received_at), tries)
 
 

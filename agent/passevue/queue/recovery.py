@@ -7,7 +7,7 @@ crashes set it aside (Q-10). After any jump of the clock no entry waits longer t
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Integer, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 
 from passevue.document.request import Action
 from passevue.queue.connection import Connection, Row, among
@@ -17,7 +17,7 @@ from passevue.queue.schema import entry
 from passevue.queue.stamp import SECOND
 from passevue.queue.states import IN_WORK, Mover, State
 
-__all__ = ["Recovered", "hand_back", "rebase", "recover"]
+__all__ = ["Recovered", "hand_back", "put_back", "rebase", "recover"]
 
 _IN_WORK = [state.value for state in sorted(IN_WORK)]
 _LEFT = (
@@ -28,10 +28,17 @@ _LEFT = (
     .order_by(entry.c.number)
     .with_for_update(skip_locked=True)
 )  # fmt: skip
+_ONE = (
+    select(entry.c.number, entry.c.turn, entry.c.state, entry.c.action, entry.c.study_uid, entry.c.submission_id,
+           *FACTS)
+    .where(entry.c.number == bindparam("which"), entry.c.turn == bindparam("at_turn"),
+           among(entry.c.state, _IN_WORK))
+    .with_for_update()
+)  # fmt: skip
 _REBASE = (
     update(entry)
     .where(among(entry.c.rank, [0, 1, 2]), entry.c.due_at > bindparam("latest"))
-    .values(due_at=bindparam("latest", type_=Integer))
+    .values(due_at=bindparam("latest"))
     .returning(entry.c.number)
 )
 
@@ -50,12 +57,21 @@ class Recovered:
 
 
 def recover(conn: Connection, box: str, busy: Collection[int], policy: Policy, now: int) -> Recovered:
-    """Put back this box's entries but those in `busy`, and those of any box whose lease has run out."""
+    """Put back `box`'s entries, and those of any box whose lease has run out, but never those in `busy`.
+
+    A dispatcher that is running says "" for `box`: what it has just taken may not be in `busy` yet.
+    """
     counts = dict.fromkeys((State.WAITING, State.IN_DOUBT, State.SET_ASIDE), 0)
     for row in conn.run(_LEFT, box=box, now=now):
         if row[0] not in busy:
             counts[_put_back(conn, row, policy, now)] += 1
     return Recovered(counts[State.WAITING], counts[State.IN_DOUBT], counts[State.SET_ASIDE])
+
+
+def put_back(conn: Connection, lost: Taken, policy: Policy, now: int) -> State | None:
+    """One entry whose outcome could not be written, wherever in work it stands; None when its turn is over."""
+    row = conn.one(_ONE, which=lost.number, at_turn=lost.turn)
+    return None if row is None else _put_back(conn, row, policy, now)
 
 
 def hand_back(conn: Connection, box: str, now: int) -> int:

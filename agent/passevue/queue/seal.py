@@ -5,7 +5,18 @@ from hmac import compare_digest
 
 from passevue.errors import Damaged
 
-__all__ = ["sealed", "sha256", "verify"]
+__all__ = ["octets", "sealed", "sha256", "verify"]
+
+
+def octets(value: object) -> bytes:
+    """A column of bytes as bytes, whatever the driver calls them.
+
+    Raises:
+        Damaged: it is something else: a flipped bit can make SQLite take a value for another type.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise Damaged(f"expected bytes instead got {type(value).__name__}")
 
 
 def sha256(data: bytes) -> bytes:

@@ -115,7 +115,7 @@ class Store:
             StoreError: another process has a role; a schema too far ahead; no room; the database cannot be reached.
         """
         url = settings.url or f"sqlite:///{data_dir / FILE_NAME}"
-        name = machine or await asyncio.to_thread(machine_name, data_dir)
+        name = await asyncio.to_thread(machine_name, data_dir) if machine is None else machine
         store = cls(url, data_dir, limits or Limits(), name, clock)
         await asyncio.to_thread(store._open, frozenset(roles))
         return store

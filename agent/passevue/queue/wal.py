@@ -22,7 +22,7 @@ IDLE_BYTES = 16 << 20
 BUSY_BYTES = 48 << 20
 MOST_BYTES = 256 << 20
 PAUSE_S = 0.05
-COMMIT_BYTES = 8 * 16384  # what a commit writes besides the content: the pages of rows and indexes
+COMMIT_BYTES = 10 * 8192  # what a commit writes besides the content: the pages of rows and indexes
 
 
 class Checkpointer:
