@@ -163,7 +163,9 @@ class Connection(asyncio.Protocol):
                 ssl_shutdown_timeout=SHUTDOWN_S if tls else None,
             )
         except (OSError, TimeoutError) as err:  # ssl.SSLError is an OSError
-            log.warning("mllp_tls_refused", peer=self.peer, reason=getattr(err, "reason", "") or type(err).__name__)
+            log.warning(
+                "mllp_handshake_failed", peer=self.peer, reason=getattr(err, "reason", "") or type(err).__name__
+            )
             return False
         return True
 
@@ -214,20 +216,25 @@ class Connection(asyncio.Protocol):
 
     def _flow(self) -> None:
         """Reads only when nothing waits to be answered, and a large message has its place."""
-        wait = bool(self._frames) or self._busy or self._waits_for_room
-        if wait:
+        if self._frames or self._busy or self._waits_for_room:
             self._pause()
-        elif self._paused and not self._ended and self._transport is not None:
+        elif self._paused and self._is_open() and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
 
     def _pause(self) -> None:
-        if not self._paused and not self._ended and self._transport is not None:
+        if not self._paused and self._is_open() and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 
+    def _is_open(self) -> bool:
+        """There is something to pause: uvloop's transports take no order once they are closed."""
+        return not (self._ended or self._lost or self._transport is None or self._transport.is_closing())
+
     def _ask_for_room(self) -> None:
-        if self._framer.held > LARGE and not self._has_room and not self._waits_for_room:
+        if self._framer.over:
+            self._give_room_back()  # it is not held any more
+        elif self._framer.held > LARGE and not self._has_room and not self._waits_for_room:
             self._has_room = self._room.take(self)
             self._waits_for_room = not self._has_room
 

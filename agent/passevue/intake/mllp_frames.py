@@ -59,6 +59,11 @@ class Framer:
         return len(self._held)
 
     @property
+    def over(self) -> bool:
+        """The message under way passed the bound."""
+        return self._over
+
+    @property
     def junk(self) -> int:
         """Bytes dropped between messages so far, blanks apart."""
         return self._junk
