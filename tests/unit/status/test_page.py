@@ -41,10 +41,12 @@ async def serving(scene: Scene, limits: Limits | None = None) -> AsyncIterator[t
     page = Page(settings, scene.look, PARIS, limits=limits, look_every_s=0.02)
     task = asyncio.create_task(page.run())
     await page.started()
-    async with ClientSession(f"http://127.0.0.1:{page.port}", timeout=ClientTimeout(10)) as session:
-        yield page, session
-    task.cancel()
-    await asyncio.wait([task])
+    try:
+        async with ClientSession(f"http://127.0.0.1:{page.port}", timeout=ClientTimeout(10)) as session:
+            yield page, session
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @pytest.mark.parametrize("name", states.ALL)
