@@ -1,6 +1,5 @@
 """What happens to a published manifest when its report or its images change (kos.md § 8)."""
 
-
 from passevue.intake.key_object import read_key_object
 from passevue.queue.states import State
 from tests.peers import invented
@@ -14,9 +13,7 @@ CONFIDENTIALITY = "urn:uuid:f4f85eac-e6cb-4883-b524-f2705394840f"
 
 def manifests(cabinet: Cabinet, status: str = APPROVED) -> list[Document]:
     return [
-        one
-        for one in cabinet.dmp.documents.values()
-        if one.mime_type == "application/dicom" and one.status == status
+        one for one in cabinet.dmp.documents.values() if one.mime_type == "application/dicom" and one.status == status
     ]
 
 
@@ -63,8 +60,7 @@ async def test_visibility_change_is_a_replacement_with_other_codes(cabinet: Cabi
 async def test_rejection_note_takes_its_images_out_even_while_the_pacs_still_shows_them(cabinet: Cabinet) -> None:
     exam = invented_exam(7)
     images = await published(cabinet, exam)
-    async with cabinet.modality() as modality:
-        assert await modality.store([invented.rejection_note(images[:1])]) == [0x0000]
+    assert await cabinet.store(invented.rejection_note(images[:1])) == [0x0000]
     await cabinet.settled(2)
     (manifest,) = manifests(cabinet)
     assert instances(manifest) == {str(ds.SOPInstanceUID) for ds in images[1:]}
@@ -213,3 +209,15 @@ async def test_same_report_sent_under_a_new_control_id_is_not_published_twice(ca
     await cabinet.send(cda, PAT_TROIS)
     await cabinet.settled(2)
     assert len(cabinet.dmp.committed) == 1
+
+
+async def test_key_image_note_comes_into_the_manifest(cabinet: Cabinet) -> None:
+    exam = invented_exam(17)
+    images = await published(cabinet, exam)
+    note = invented.key_image_note(images[:1], "Nodule à surveiller")
+    cabinet.pacs.add(note)
+    assert await cabinet.store(note) == [0x0000]
+    await cabinet.settled(2)
+    (manifest,) = manifests(cabinet)
+    assert str(note.SOPInstanceUID) in instances(manifest)
+    assert "Nodule à surveiller".encode("latin-1") in manifest.content

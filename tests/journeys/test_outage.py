@@ -104,3 +104,13 @@ async def test_box_that_is_stopped_and_started_goes_on_where_it_was(cabinet: Cab
     await cabinet.start()
     await cabinet.settled(1, within_s=60)
     assert len(cabinet.dmp.committed) == 1
+
+
+async def test_registry_that_fails_the_same_way_five_times_is_told_to_a_person(cabinet: Cabinet) -> None:
+    exam = invented_exam(45)
+    cabinet.examine(PAT_TROIS, exam)
+    cabinet.dmp.fault = Fault.GENERIC
+    await cabinet.send(cabinet.cda(PAT_TROIS, exam), PAT_TROIS)
+    found = await cabinet.set_aside(within_s=30)
+    assert (State.SET_ASIDE, "XDSRegistryError", 1) in found.by_reason
+    assert not cabinet.dmp.committed

@@ -24,6 +24,7 @@ from passevue.queue.retry import Policy
 from passevue.queue.states import State
 from tests.peers import invented
 from tests.peers.dmp import DmpPeer
+from tests.peers.modality import Modality
 from tests.peers.pacs import PacsPeer
 from tests.peers.pki import Pki
 from tests.peers.ris import Ack, Ask, Details, Exam, Person, Ris, Site, invented_document_id, mdm, oru, report
@@ -118,6 +119,11 @@ class Cabinet:
 
     def ris(self) -> Ris:
         return Ris("127.0.0.1", self.running.ports["ris"])
+
+    async def store(self, *datasets: Any) -> list[int]:
+        """The modality sends objects to the box; gives the status of each."""
+        modality = Modality("127.0.0.1", self.running.ports["modality"], "MODALITE")
+        return await asyncio.to_thread(modality.store, list(datasets))
 
     def examine(self, patient: Person, exam: Exam, slices: int = 3) -> list[Any]:
         """The modality makes the images of `exam`; with a PACS they are there at once."""

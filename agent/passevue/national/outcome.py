@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NoReturn
 
-from passevue.errors import CredentialError, InDoubt, NetworkError, Refused
+from passevue.errors import CredentialError, Failing, InDoubt, NetworkError, Refused
 from passevue.national.soap import Element, Fault
 from passevue.national.xds import RS
 
@@ -202,7 +202,7 @@ def raise_for_findings(findings: Sequence[Finding]) -> NoReturn:
     if gravest.verdict is Verdict.LATER:
         raise NetworkError(f"the DMP is overloaded: {codes}")
     if gravest.verdict is Verdict.UNSURE:
-        raise Unsure(f"the DMP failed without saying why: {codes}", code=gravest.code)
+        raise Failing(gravest.code, "the DMP failed without saying why")
     if gravest.verdict is Verdict.CHECK:
         raise MayBeThere(f"the DMP may have it already: {codes}", code=gravest.code)
     if gravest.verdict is Verdict.CREDENTIAL:
@@ -212,16 +212,8 @@ def raise_for_findings(findings: Sequence[Finding]) -> NoReturn:
     raise Refused(gravest.code, "refused by the DMP", hint=gravest.hint)
 
 
-class Unsure(NetworkError):
-    """A generic failure: `registry` counts these per submission and refuses after some."""
-
-    def __init__(self, message: str, *, code: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class MayBeThere(InDoubt):
-    """It says it has our identifiers. Again and again while a look-up finds nothing: refused, as `Unsure`."""
+    """It says it has our identifiers. Again and again while a look-up finds nothing: refused."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)

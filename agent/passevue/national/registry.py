@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import aiohttp
 import structlog
@@ -40,8 +41,10 @@ from passevue.queue.work import Answer, Submission
 
 MAX_CONNECTIONS = 8  # per structure: twice the default lanes, for look-ups beside publications
 KEEP_ALIVE_S = 15.0  # shorter than a server's, so that a stale connection seldom puts a try in doubt
-GENERIC_TRIES = 5  # `XDSRegistryError`, or a duplicate that no look-up finds, then a person (dmp-xds.md § 10)
-_GENERIC_KEPT = 10_000
+DUPLICATE_TRIES = 5  # a duplicate that no look-up finds, then a person (dmp-xds.md § 10)
+_DUPLICATES_KEPT = 10_000
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -91,7 +94,7 @@ class Registry:
         self._clock = clock
         self._sessions: dict[str, tuple[ssl.SSLContext, aiohttp.ClientSession]] = {}
         self._retired: list[tuple[float, aiohttp.ClientSession]] = []  # still busy when their certificates changed
-        self._generic: OrderedDict[str, int] = OrderedDict()
+        self._duplicates: OrderedDict[str, int] = OrderedDict()
         self._lps = Lps(
             settings.lps_name,
             settings.lps_version,
@@ -152,26 +155,15 @@ class Registry:
             NetworkError, CredentialError, Refused, TrustError: as `publish`; never InDoubt.
         """
         body = xds.get_documents(unique_id, returns)
-        message = await self._exchange("TD3.1b", "registry", xds.STORED_QUERY, structure, facts, body)
-        response = outcome.read_registry_response(_payload(message, f"{{{xds.QUERY}}}AdhocQueryResponse"))
-        if response.findings:
-            outcome.raise_for_findings(response.findings)
-        if response.status != outcome.SUCCESS:
-            raise NetworkError("TD3.1b: expected Success or an error")
-        try:
-            return xds.read_found(_payload(message, f"{{{xds.QUERY}}}AdhocQueryResponse"))
-        except Unreadable as err:
-            raise NetworkError(f"TD3.1b: {err.message}") from err
+        return await self._exchange("TD3.1b", "registry", xds.STORED_QUERY, structure, facts, body, _read_found)
 
     async def patient_status(self, structure: str, facts: VihfFacts) -> xds.PatientStatus:
         """TD0.2: whether the patient of `facts` has an open DMP. Raises as `find`."""
         value, _, rest = facts.resource_id.partition("^^^&")
         body = xds.patient_status(new_message_id(), (value, rest.partition("&")[0]), self._sender, self._clock())
-        message = await self._exchange("TD0.2", "patients", xds.PATIENT_STATUS, structure, facts, body)
-        try:
-            return xds.read_patient_status(_payload(message, f"{{{xds.HL7}}}PRPA_IN201308UV02"))
-        except Unreadable as err:
-            raise NetworkError(f"TD0.2: {err.message}") from err
+        return await self._exchange(
+            "TD0.2", "patients", xds.PATIENT_STATUS, structure, facts, body, _read_patient_status
+        )
 
     # One try
 
@@ -182,37 +174,25 @@ class Registry:
         transaction = submission.transaction.value
         set_id = submission.set_unique_id
         try:
-            message = await self._exchange(
-                transaction, service, action, submission.structure, facts, body, attachments, set_id, mutation=True
+            answer = await self._exchange(
+                transaction, service, action, submission.structure, facts, body, _read_answer, attachments, set_id
             )
-            response = self._registry_response(message)
-        except (outcome.Unsure, outcome.MayBeThere) as err:
-            self._count_generic(set_id, err)
+        except outcome.MayBeThere as err:
+            self._count_duplicate(set_id, err)
             raise
-        self._generic.pop(set_id, None)
-        if response.warnings:
-            log.warning("registry_warned", transaction=transaction, codes=response.warnings)
-        return Answer(response.status, message.relates_to, None, response.warnings)
+        self._duplicates.pop(set_id, None)
+        if answer.warnings:
+            log.warning("registry_warned", transaction=transaction, codes=answer.warnings)
+        return answer
 
-    def _registry_response(self, message: Message) -> outcome.RegistryResponse:
-        payload = message.payload
-        if payload is None or payload.tag != f"{{{xds.RS}}}RegistryResponse":
-            raise InDoubt("expected a RegistryResponse")
-        response = outcome.read_registry_response(payload)
-        if response.status == outcome.SUCCESS and not response.findings:
-            return response
-        if response.status == outcome.FAILURE and response.findings:
-            outcome.raise_for_findings(response.findings)
-        # Partial success, success with errors, failure without: nobody knows what was kept (reliability § 6).
-        raise InDoubt(f"the registry answered neither success nor failure: {len(response.findings)} errors")
-
-    def _count_generic(self, set_id: str, err: outcome.Unsure | outcome.MayBeThere) -> None:
-        tries = self._generic.pop(set_id, 0) + 1
-        if tries >= GENERIC_TRIES:
+    def _count_duplicate(self, set_id: str, err: outcome.MayBeThere) -> None:
+        """It says that it has our set, and no look-up finds it: after some tries, a person decides."""
+        tries = self._duplicates.pop(set_id, 0) + 1
+        if tries >= DUPLICATE_TRIES:
             raise Refused(err.code, f"the DMP answered so {tries} times") from err
-        self._generic[set_id] = tries
-        while len(self._generic) > _GENERIC_KEPT:
-            self._generic.popitem(last=False)
+        self._duplicates[set_id] = tries
+        while len(self._duplicates) > _DUPLICATES_KEPT:
+            self._duplicates.popitem(last=False)
 
     async def _exchange(
         self,
@@ -222,12 +202,15 @@ class Registry:
         structure: str,
         facts: VihfFacts,
         body: bytes,
+        read: Callable[[Message], T],
         attachments: tuple[Attachment, ...] = (),
         set_unique_id: str = "",
-        *,
-        mutation: bool = False,
-    ) -> Message:
-        """One request and its answer, whatever happens told to `on_exchange`."""
+    ) -> T:
+        """One request and what `read` makes of its answer, whatever happens told to `on_exchange`.
+
+        It is a mutation when it has a submission set.
+        """
+        mutation = bool(set_unique_id)
         keys = self._structures.get(structure)
         message_id = new_message_id()
         started_at, start = self._clock(), time.monotonic()
@@ -243,7 +226,7 @@ class Registry:
             message = await self._send(keys, to, request, mutation=mutation)
             if message.fault is not None:
                 outcome.raise_for_fault(message.fault, mutation=mutation)
-            return message
+            return read(message)
         except BoxError as err:
             result, code = type(err).__name__, getattr(err, "code", "")
             raise
@@ -328,8 +311,41 @@ def _check_belongs(message: Message, request: Request) -> None:
     if message.relates_to != request.message_id and (message.relates_to or message.fault is None):
         raise Unreadable("the answer belongs to another request")
     expected = xds.ANSWER_ACTIONS[request.action]
-    if message.fault is None and message.action and message.action != expected:
+    if message.fault is None and message.action and message.action not in expected:
         raise Unreadable("the answer is to another action")
+
+
+def _read_answer(message: Message) -> Answer:
+    payload = message.payload
+    if payload is None or payload.tag != f"{{{xds.RS}}}RegistryResponse":
+        raise InDoubt("expected a RegistryResponse")
+    response = outcome.read_registry_response(payload)
+    if response.status == outcome.SUCCESS and not response.findings:
+        return Answer(response.status, message.relates_to, None, response.warnings)
+    if response.status == outcome.FAILURE and response.findings:
+        outcome.raise_for_findings(response.findings)
+    # Partial success, success with errors, failure without: nobody knows what was kept (reliability § 6).
+    raise InDoubt(f"the registry answered neither success nor failure: {len(response.findings)} errors")
+
+
+def _read_found(message: Message) -> xds.Found | None:
+    payload = _payload(message, f"{{{xds.QUERY}}}AdhocQueryResponse")
+    response = outcome.read_registry_response(payload)
+    if response.findings:
+        outcome.raise_for_findings(response.findings)
+    if response.status != outcome.SUCCESS:
+        raise NetworkError("TD3.1b: expected Success or an error")
+    try:
+        return xds.read_found(payload)
+    except Unreadable as err:
+        raise NetworkError(f"TD3.1b: {err.message}") from err
+
+
+def _read_patient_status(message: Message) -> xds.PatientStatus:
+    try:
+        return xds.read_patient_status(_payload(message, f"{{{xds.HL7}}}PRPA_IN201308UV02"))
+    except Unreadable as err:
+        raise NetworkError(f"TD0.2: {err.message}") from err
 
 
 def _payload(message: Message, tag: str) -> Element:

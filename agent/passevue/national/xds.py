@@ -29,10 +29,10 @@ STORED_QUERY = "urn:ihe:iti:2007:RegistryStoredQuery"
 UPDATE = "urn:ihe:iti:2010:UpdateDocumentSet"
 PATIENT_STATUS = "urn:hl7-org:v3:PRPA_IN201307UV02"
 ANSWER_ACTIONS = {
-    PROVIDE_AND_REGISTER: f"{PROVIDE_AND_REGISTER}Response",
-    STORED_QUERY: f"{STORED_QUERY}Response",
-    UPDATE: f"{UPDATE}-Response",
-    PATIENT_STATUS: "urn:hl7-org:v3:PRPA_IN201308UV02",
+    PROVIDE_AND_REGISTER: (f"{PROVIDE_AND_REGISTER}Response",),
+    STORED_QUERY: (f"{STORED_QUERY}Response",),
+    UPDATE: (f"{UPDATE}-Response", f"{UPDATE}Response"),  # the DMP's form, and that of IHE's WSDL
+    PATIENT_STATUS: ("urn:hl7-org:v3:PRPA_IN201308UV02",),
 }
 
 GET_DOCUMENTS = "urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4"

@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from passevue.errors import BoxError, CredentialError, InDoubt, NetworkError, Refused
+from passevue.errors import BoxError, CredentialError, Failing, InDoubt, NetworkError, Refused
 from passevue.national import outcome
-from passevue.national.outcome import CODES, MayBeThere, StaleTarget, Unsure, Verdict
+from passevue.national.outcome import CODES, MayBeThere, StaleTarget, Verdict
 from passevue.national.soap import Fault
 from passevue.national.xds import RS
 
 CLASSES: dict[Verdict, type[BoxError]] = {
     Verdict.LATER: NetworkError,
-    Verdict.UNSURE: Unsure,
+    Verdict.UNSURE: Failing,
     Verdict.CHECK: MayBeThere,
     Verdict.STALE: StaleTarget,
     Verdict.CREDENTIAL: CredentialError,
@@ -73,7 +73,7 @@ def test_an_unknown_fault_of_the_receiver_leaves_a_mutation_in_doubt_only() -> N
     with pytest.raises(NetworkError) as raised:
         outcome.raise_for_fault(Fault("Receiver", "", "boom"), mutation=False)
     assert not isinstance(raised.value, InDoubt)
-    with pytest.raises(Unsure):
+    with pytest.raises(Failing):
         outcome.raise_for_fault(Fault("Sender", "Odd", "boom"), mutation=True)
 
 

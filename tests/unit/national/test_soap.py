@@ -47,7 +47,7 @@ def published_answer() -> tuple[str, bytes]:
 def test_the_published_answer_is_read() -> None:
     message = read_message(*published_answer())
     assert message.relates_to == "urn:uuid:a6ba8f7f-b214-4a2d-96f1-54293d537ce3"
-    assert message.action == xds.ANSWER_ACTIONS[xds.PROVIDE_AND_REGISTER]
+    assert message.action in xds.ANSWER_ACTIONS[xds.PROVIDE_AND_REGISTER]
     assert message.payload is not None
     assert message.payload.get("status") == "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success"
 
