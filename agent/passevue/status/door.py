@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 from aiohttp import web
 
@@ -81,10 +82,10 @@ class _Visitor(asyncio.Protocol):
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream server makes no other
-        address = self._door.enter(transport)
+        stream = cast("asyncio.Transport", transport)  # a stream server makes no other; uvloop's is no subclass
+        address = self._door.enter(stream)
         if address is None:
-            transport.abort()
+            stream.abort()
             return
         self._address, self._transport = address, transport
         self._inner = self._serve()

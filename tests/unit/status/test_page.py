@@ -272,6 +272,21 @@ async def test_after_bad_bytes_the_next_good_request_is_answered(raw: bytes) -> 
         assert (await session.get("/health")).status == 200
 
 
+def test_the_page_is_served_on_uvloop_too() -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not there on this platform")
+
+    async def look() -> None:
+        async with serving(Scene(states.calm())) as (_, session):
+            assert (await session.get("/health")).status == 200
+            events = _events(session)
+            await anext(events)
+            assert "Tout va bien" in await anext(events)
+            await events.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(look())
+
+
 # --- machines ------------------------------------------------------------------------------------------------------
 
 
