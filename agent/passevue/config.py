@@ -175,6 +175,30 @@ class Registry(Section):
     )
 
 
+class Psc(Section):
+    """Pro Santé Connect: people who sign in by e-CPS, tokens that other DRIMboxes show. Left out: neither."""
+
+    issuer: HttpUrl = Field(description="issuer of Pro Santé Connect, exactly as its tokens name it")
+    client_id: str = Field(
+        description="client_id given by the ANS; CN of the client certificate", pattern=r"^[!-~]{1,100}$"
+    )
+    redirect_url: HttpUrl = Field(description="where the browser comes back to this box, as registered with the ANS")
+    logout_url: HttpUrl | None = Field(None, description="where the browser goes after leaving, as registered")
+    authority: File | None = Field(
+        None, description="PEM file: authorities of its servers' certificates; default: those of the system"
+    )
+    certificate: File | None = Field(
+        None, description="PEM file: ORG AUTH_CLI certificate of this client; default: that of the first structure"
+    )
+    key: KeyFile | None = Field(None, description="PEM file of its key, in the credentials folder when relative")
+    acr: Literal["eidas1", "eidas2", "eidas3"] = Field("eidas1", description="least level of a sign-in (acr_values)")
+    signature: Literal["RS", "PS", "ES"] = Field("RS", description="family of the algorithms that sign its tokens")
+    timeout_s: Seconds = Field(10, description="longest wait for an answer")
+    connect_timeout_s: Seconds = Field(5, description="longest wait for a connection")
+    max_connections: int = Field(8, ge=1, le=64, description="connections to it at once")
+    session_h: float = Field(4, gt=0, le=4, description="hours after which a person signs in anew")
+
+
 class Queue(Section):
     """The durable queue."""
 
@@ -202,6 +226,7 @@ class Config(Section):
     modality: Modality = Modality()
     images: Images = Images()
     pacs: Pacs | None = None
+    psc: Psc | None = None
     queue: Queue = Queue()
     page: Page = Page()
 

@@ -49,6 +49,7 @@ def contradictions(config: Config) -> Iterator[ConfigError]:
     yield from _networks(config)
     yield from _structures(config)
     yield from _addresses(config)
+    yield from _psc(config)
     yield from _the_rest(config)
 
 
@@ -92,6 +93,8 @@ def _structures(config: Config) -> Iterator[ConfigError]:
 
 def _addresses(config: Config) -> Iterator[ConfigError]:
     urls = {"registry.url": config.registry.url, "box.retrieve_url": config.box.retrieve_url}
+    if config.psc is not None:
+        urls["psc.issuer"] = config.psc.issuer
     for key, url in urls.items():
         if url.scheme != "https":
             yield ConfigError(key, "is not https", hint="L'adresse doit commencer par https://.")
@@ -114,6 +117,18 @@ def _addresses(config: Config) -> Iterator[ConfigError]:
 def _loopback(url: HttpUrl) -> bool:
     host = (url.host or "").strip("[]")
     return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+
+
+def _psc(config: Config) -> Iterator[ConfigError]:
+    if config.psc is None:
+        return
+    if (config.psc.certificate is None) != (config.psc.key is None):
+        key = "psc.key" if config.psc.key is None else "psc.certificate"
+        yield ConfigError(key, "is missing beside the other", hint="Donnez le certificat et sa clé, ou aucun des deux.")
+    for key, url in (("psc.redirect_url", config.psc.redirect_url), ("psc.logout_url", config.psc.logout_url)):
+        # A browser on this machine may come back without TLS (RFC 8252 § 7.3): nothing crosses the network.
+        if url is not None and url.scheme != "https" and not _loopback(url):
+            yield ConfigError(key, "is neither https nor this machine", hint="L'adresse doit commencer par https://.")
 
 
 def _the_rest(config: Config) -> Iterator[ConfigError]:

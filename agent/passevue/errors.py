@@ -13,6 +13,7 @@ the library. Raising does not log; the owner of the loop logs once.
         DicomError             with the DIMSE status to answer
       CredentialError          a key, certificate, token or sign-in is not usable now: entries are held, no try is burnt
         CardError              CardAbsent, PinNeeded, PinBlocked: a person must act
+        SignInError            Pro Santé Connect names nobody (any more): the person signs in again, or someone acts
       NetworkError             no answer came: stays in the queue, tried again
         InDoubt                the request left whole and no answer was understood: look up before sending again
         StudyAbsent            the PACS does not have the study yet: asked again, set aside after some days
@@ -105,6 +106,14 @@ class CredentialError(BoxError):
 
 class CardError(CredentialError):
     """The card or its reader needs a person."""
+
+
+class SignInError(CredentialError):
+    """Pro Santé Connect names nobody, or no longer does. `code` is its own word, or ours, stable and greppable."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{code}: {message}", hint=hint)
+        self.code = code
 
 
 class NetworkError(BoxError):

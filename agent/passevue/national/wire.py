@@ -87,13 +87,12 @@ def retry_after(header: str | None, now: datetime) -> float | None:
 
 def raise_for_transport(err: BaseException, *, in_doubt: bool) -> NoReturn:
     """What aiohttp and ssl raise, as ours."""
-    causes = tuple(_causes(err))
-    if any(isinstance(one, ssl.SSLCertVerificationError | aiohttp.ServerFingerprintMismatch) for one in causes):
+    if distrusts(err):
         raise TrustError(
             "the certificate of the DMP's server is not trusted",
             hint="Le serveur atteint n'est pas le DMP : pare-feu ou proxy qui intercepte ? Rien n'a été envoyé.",
         ) from err
-    if any(isinstance(one, ssl.SSLError) and _refuses_us(one) for one in causes):
+    if refuses_our_certificate(err):
         raise CredentialError(
             "the DMP refuses the connection's certificate",
             hint="Le DMP refuse le certificat de connexion de la structure : expiré, révoqué ou de l'autre domaine ?",
@@ -102,7 +101,19 @@ def raise_for_transport(err: BaseException, *, in_doubt: bool) -> NoReturn:
     raise kind(f"{'sent whole, then' if in_doubt else 'not sent whole:'} {type(err).__name__}") from err
 
 
-def _refuses_us(err: ssl.SSLError) -> bool:
+def distrusts(err: BaseException) -> bool:
+    """Whether the server's certificate is what ended the connection."""
+    return any(
+        isinstance(one, ssl.SSLCertVerificationError | aiohttp.ServerFingerprintMismatch) for one in _causes(err)
+    )
+
+
+def refuses_our_certificate(err: BaseException) -> bool:
+    """Whether an alert about our certificate is what ended the connection."""
+    return any(isinstance(one, ssl.SSLError) and _is_about_us(one) for one in _causes(err))
+
+
+def _is_about_us(err: ssl.SSLError) -> bool:
     reason = str(getattr(err, "reason", None) or "").upper()  # aiohttp's own subclasses have none
     return "ALERT" in reason and any(name in reason for name in _OUR_CERTIFICATE)
 
