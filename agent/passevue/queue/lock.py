@@ -13,16 +13,17 @@ from pathlib import Path
 
 from passevue.errors import StoreError
 
-__all__ = ["Locks"]
+__all__ = ["PATIENCE_S", "Locks"]
 
-ALONE_WITHIN_S = 20.0  # another unit is still migrating, or still has the damaged store open
+PATIENCE_S = 20.0  # another unit is still migrating, or still has the damaged store open
 
 
 class Locks:
     """The locks that one opened store holds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience_s: float) -> None:
         self._folder = folder
+        self._patience_s = patience_s
         self._roles: list[int] = []
         self._shared = self._open("queue.lock")
 
@@ -68,7 +69,7 @@ class Locks:
             raise StoreError(f"{name} cannot be opened: {err.strerror}") from err
 
     def _wait_for(self, kind: int) -> None:
-        deadline = time.monotonic() + ALONE_WITHIN_S
+        deadline = time.monotonic() + self._patience_s
         while not _try(self._shared, kind):
             if time.monotonic() > deadline:
                 raise StoreError("another part of the box has the store open and does not let go")

@@ -30,7 +30,7 @@ from passevue.queue.archive import Archived
 from passevue.queue.connection import Connection, connector, is_sqlite, sqlite_file
 from passevue.queue.frozen import thaw
 from passevue.queue.listing import Counters, Line, Shown
-from passevue.queue.lock import Locks
+from passevue.queue.lock import PATIENCE_S, Locks
 from passevue.queue.marks import RELEASED, RESTORED, bump, claim, read_mark, write_marker
 from passevue.queue.migrate import engine_for, migrate, up_to_date
 from passevue.queue.moves import Taken
@@ -107,6 +107,7 @@ class Store:
         limits: Limits | None = None,
         machine: str | None = None,
         clock: Callable[[], datetime] = utc_now,
+        patience_s: float = PATIENCE_S,
     ) -> "Store":
         """Lock, check, migrate, claim. `roles` are the parts of the box that this process runs; `machine` names the
         machine (default: its machine-id), `clock` gives aware UTC.
@@ -117,7 +118,7 @@ class Store:
         url = settings.url or f"sqlite:///{data_dir / FILE_NAME}"
         name = await asyncio.to_thread(machine_name, data_dir) if machine is None else machine
         store = cls(url, data_dir, limits or Limits(), name, clock)
-        await asyncio.to_thread(store._open, frozenset(roles))
+        await asyncio.to_thread(store._open, frozenset(roles), patience_s)
         return store
 
     async def close(self) -> None:
@@ -373,12 +374,12 @@ class Store:
             total += count
         return total
 
-    def _open(self, roles: frozenset[str]) -> None:
+    def _open(self, roles: frozenset[str], patience_s: float) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise StoreError(f"the data folder cannot be made: {err.strerror}") from err
-        self._locks = Locks(self._folder)
+        self._locks = Locks(self._folder, patience_s)
         try:
             self._locks.take_roles(sorted(roles))
             self._locks.share()
