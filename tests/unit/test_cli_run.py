@@ -1,0 +1,129 @@
+"""`passevue run` as systemd starts it: ready, answering, stopping, and leaving with a code that says why."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from passevue.cli.ground import Exit
+from passevue.status.audit_trail import verify
+from tests.peers.pki import Pki
+
+STRUCTURE = "1750000000"
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    pki = Pki(tmp_path / "pki")
+    keys = {name: str(path) for name, path in pki.structure(STRUCTURE).as_config().items()}
+    structure = "\n".join(f'{name} = "{path}"' for name, path in keys.items())
+    path = tmp_path / "passevue.toml"
+    path.write_text(
+        f"""
+        [box]
+        name = "Boîtier d'essai"
+        data_dir = "data"
+        oid = "1.2.250.1.999.1"
+        realm = "test"
+        retrieve_url = "https://db.essai.example/wado"
+        [registry]
+        url = "https://127.0.0.1:9"
+        authority = "{pki.authority}"
+        lps_homologation = "ESSAI-0001"
+        [[structures]]
+        {structure}
+        [ris]
+        port = 0
+        [modality]
+        port = 0
+        [page]
+        port = 0
+        """,
+        encoding="utf-8",
+    )
+    return path
+
+
+@asynccontextmanager
+async def _started(configuration: Path, *words: str, notify: Path | None = None) -> AsyncIterator[Process]:
+    environ = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PASSEVUE_CONFIG": str(configuration)}
+    if notify is not None:
+        environ["NOTIFY_SOCKET"] = str(notify)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "passevue", "run", *words, env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def _until(process: Process, event: str) -> str:
+    assert process.stderr is not None
+    said = b""
+    async with asyncio.timeout(30):
+        async for line in process.stderr:
+            said += line
+            if f"event={event} " in line.decode():
+                return line.decode()
+    raise AssertionError(f"{event} was never said, but: {said.decode()}")
+
+
+async def test_the_box_starts_answers_and_stops_as_systemd_wants(configuration: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        async with _started(configuration, notify=tmp_path / "notify") as process:
+            ready = await _until(process, "box_ready")
+            port = re.search(r"page_port=(\d+)", ready)
+            assert port is not None
+            for path in ("health", "ready", "status.json", "metrics", ""):
+                answer = await asyncio.to_thread(urlopen, f"http://127.0.0.1:{port[1]}/{path}", timeout=10)
+                assert answer.status == 200
+                await asyncio.to_thread(answer.close)
+            process.send_signal(signal.SIGTERM)
+            _, said = await asyncio.wait_for(process.communicate(), 30)
+            assert process.returncode == 0, said.decode()
+        heard = []
+        while True:
+            try:
+                heard.append(systemd.recv(4096).decode())
+            except BlockingIOError:
+                break
+    assert "READY=1" in heard
+    assert "STOPPING=1" in heard
+    found = await asyncio.to_thread(verify, tmp_path / "data" / "audit")
+    assert found.wrong == ()
+    trail = await asyncio.to_thread(
+        lambda: b"".join(p.read_bytes() for p in (tmp_path / "data" / "audit").glob("*.log"))
+    )
+    assert trail.count(b'csd-code="110120"') == 1  # started
+    assert trail.count(b'csd-code="110121"') == 1  # stopped
+
+
+async def test_a_second_box_on_the_same_store_leaves_at_once(configuration: Path) -> None:
+    async with _started(configuration) as first:
+        await _until(first, "box_ready")
+        async with _started(configuration) as second:
+            _, said = await asyncio.wait_for(second.communicate(), 30)
+    assert second.returncode == Exit.STORE
+    assert b"Traceback" not in said
+
+
+async def test_a_missing_key_stops_the_start_with_a_hint(configuration: Path) -> None:
+    text = await asyncio.to_thread(configuration.read_text)
+    await asyncio.to_thread(configuration.write_text, re.sub(r'sign_key = ".*"', 'sign_key = "absent.key"', text))
+    async with _started(configuration) as process:
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == Exit.CONFIG, said.decode()
+    assert b"Traceback" not in said
