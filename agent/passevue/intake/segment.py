@@ -47,6 +47,9 @@ class Kind(IntEnum):
     DELETED = 3
 
 
+KINDS = frozenset(each.value for each in Kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record as found in a segment. `facts` is empty when it is deleted; `batch` is where its batch begins."""
@@ -122,7 +125,7 @@ def read_record(fd: int, mark: bytes, offset: int, size: int) -> Record | None:
     if head[HEADER.size : RECORD_HEADER_BYTES] != CRC.pack(zlib.crc32(head[: HEADER.size])):
         return None
     _, version, kind, facts_bytes, object_bytes, batch, facts_crc, object_crc = HEADER.unpack_from(head)
-    if version != VERSION or kind not in Kind or facts_bytes > MAX_FACTS_BYTES:
+    if version != VERSION or kind not in KINDS or facts_bytes > MAX_FACTS_BYTES:
         return None
     record = Record(offset, Kind(kind), {}, facts_bytes, object_bytes, object_crc, batch)
     if record.end > size:

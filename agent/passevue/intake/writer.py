@@ -140,7 +140,7 @@ class Writer:
         """Keep a spare segment ready, as long as there is room."""
         while not self._stopping.is_set():
             self._spare_taken.clear()
-            if self.level is Level.OPEN:
+            if self.level < Level.HOLD:
                 self._shelf.prepare(self._stopping)
             self._spare_taken.wait()
 
