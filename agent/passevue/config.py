@@ -214,6 +214,9 @@ class Page(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(8080, description="port to listen on")
+    names: tuple[str, ...] = Field(
+        (), description="names under which people open the page, besides this machine's name and addresses"
+    )
 
 
 class Config(Section):

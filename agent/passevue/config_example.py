@@ -120,6 +120,7 @@ FRENCH = {
     "queue.absent_study_h": "heures d'attente d'un examen que le PACS n'a pas encore",
     "page.host": "adresse d'écoute",
     "page.port": "port d'écoute",
+    "page.names": "noms sous lesquels on ouvre la page, outre le nom et les adresses de cette machine",
 }
 
 EXAMPLES: dict[str, Any] = {

@@ -76,7 +76,7 @@ class Page:
         self._look_every_s = look_every_s
         self._door = Door(self._limits)
         self._bucket = Bucket(self._limits)
-        self._names = our_names(settings.host)
+        self._names = our_names(settings.host, *settings.names)
         self._streams: Counter[str] = Counter()
         self._stopping = asyncio.Event()
         self._started = asyncio.Event()
@@ -261,10 +261,10 @@ def _weight(parameter: str) -> float:
         return 0.0
 
 
-def our_names(host: str) -> frozenset[str]:
+def our_names(*given: str) -> frozenset[str]:
     """Names under which a browser may ask for this box."""
     machine = socket.gethostname().lower()
-    return frozenset({"localhost", host.lower(), machine, f"{machine.partition('.')[0]}.local"})
+    return frozenset({"localhost", machine, f"{machine.partition('.')[0]}.local", *map(str.lower, given)})
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

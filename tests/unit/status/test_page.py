@@ -131,6 +131,13 @@ def test_our_own_names_and_addresses_are_taken(host: str) -> None:
     assert is_our_host(host, frozenset({"localhost", "box.local"}))
 
 
+async def test_a_name_that_the_site_gives_is_taken() -> None:
+    settings = config.Page.model_construct(host="127.0.0.1", port=0, names=("Passevue.Cabinet.lan",))
+    page = Page(settings, Scene(states.calm()).look, PARIS)
+    assert is_our_host("passevue.cabinet.lan:8080", page._names)
+    assert not is_our_host("passevue.evil.example", page._names)
+
+
 @given(st.text(max_size=40))
 def test_any_host_header_is_ours_or_not(header: str) -> None:
     assert is_our_host(header, frozenset({"localhost"})) in (True, False)
