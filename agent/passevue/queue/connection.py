@@ -74,7 +74,7 @@ class Connection:
         self.dialect = dialect
         self._cursor = raw.cursor()
         self._statements = self._compiled.setdefault(dialect.name + dialect.paramstyle, {})
-        self.broken = False  # a write or read failed: what the driver holds in memory is not to be trusted
+        self.broken = False  # a write or read failed: what is in memory is not to be trusted (a full disk is no lie)
         self._begin = "BEGIN IMMEDIATE" if dialect.name == "sqlite" else "BEGIN"
 
     def run(self, statement: CompilerElement, **values: Value) -> list[Row]:
@@ -120,7 +120,7 @@ class Connection:
 
     def _ours(self, err: Exception) -> Exception:
         ours = _ours(err)
-        self.broken = self.broken or not isinstance(ours, Clash | Busy)
+        self.broken = self.broken or not isinstance(ours, Clash | Busy | NoRoom)
         return ours
 
 
