@@ -51,6 +51,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
+from pynetdicom.transport import ThreadedAssociationServer
 
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
@@ -106,6 +107,9 @@ class Faults:
     endless: bool = False  # the web's multipart has no end, nor does its part
     no_boundary_end: bool = False  # the multipart stops without its closing delimiter
     other_instance: bool = False  # retrievals give another instance than asked
+    instead: Dataset | None = None  # retrievals give this
+    gives_nothing: bool = False  # retrievals succeed and give nothing
+    second_patient: str = ""  # the study is also another patient's
 
 
 @dataclass
@@ -122,6 +126,9 @@ class PacsPeer:
     faults: Faults = field(default_factory=Faults)
     page_limit: int = 10_000  # most results of one QIDO-RS answer, asked or not
     asked: list[str] = field(default_factory=list)  # what came in: "C-FIND STUDY", "WADO-RS"…
+    on_store: Callable[[Dataset], None] | None = None  # called with what C-STORE brings, on the peer's thread
+    queries: int = 0  # C-FIND being answered now
+    most_queries: int = 0  # and the most at once so far
 
     def __post_init__(self) -> None:
         self._studies: dict[str, dict[str, Dataset]] = {}  # study UID → SOP Instance UID → instance
@@ -145,6 +152,11 @@ class PacsPeer:
     def remove_study(self, study_uid: str) -> None:
         with self._lock:
             del self._studies[study_uid]
+
+    def querying(self, change: int) -> None:
+        with self._lock:
+            self.queries += change
+            self.most_queries = max(self.most_queries, self.queries)
 
     def reject(self, note: Dataset) -> None:
         """Keep a rejection note, and hide the instances that it names, as an IOCM image manager does."""
@@ -220,6 +232,9 @@ class PacsPeer:
             stranger.StudyInstanceUID = self.faults.wrong_study
             setattr(stranger, UNIQUE[stranger.QueryRetrieveLevel], self.faults.wrong_study)
             answers = [stranger, *answers]
+        if self.faults.second_patient and answers and "PatientID" in answers[0]:
+            answers = [*answers, copy.deepcopy(answers[0])]
+            answers[-1].PatientID = self.faults.second_patient
         if self.faults.shuffle:
             random.Random(len(answers)).shuffle(answers)
         yield from answers
@@ -228,11 +243,16 @@ class PacsPeer:
 
     def retrieved(self, query: dict[str, str]) -> list[Dataset]:
         """The instances that a retrieval names, or another of the same study when `faults` say so."""
+        if self.faults.gives_nothing:
+            return []
+        if self.faults.instead is not None:
+            return [self.faults.instead]
         uids = {key: query[key] for key in UNIQUE.values() if query.get(key)}
         study = self.held(query.get("StudyInstanceUID", ""))
         found = [ds for ds in study if all(_matches(ds, key, wanted) for key, wanted in uids.items())]
         if self.faults.other_instance and found:
-            return [ds for ds in self.held() if ds.SOPInstanceUID != found[0].SOPInstanceUID][:1]
+            others = [ds for ds in self.held() if ds.SOPInstanceUID != found[0].SOPInstanceUID]
+            return sorted(others, key=lambda ds: bool(ds.SOPClassUID != found[0].SOPClassUID))[:1]
         return found
 
 
@@ -275,7 +295,7 @@ async def _dicom(peer: PacsPeer) -> AsyncIterator[None]:
     for context in AllStoragePresentationContexts:
         ae.add_supported_context(str(context.abstract_syntax), TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
     handlers: list[tuple[Any, ...]] = [
-        (evt.EVT_CONN_OPEN, _without_delay),
+        (evt.EVT_CONN_OPEN, _on_open),
         (evt.EVT_REQUESTED, _on_request, [peer]),
         (evt.EVT_C_ECHO, _on_echo, [peer]),
         (evt.EVT_C_STORE, _on_store, [peer]),
@@ -283,15 +303,26 @@ async def _dicom(peer: PacsPeer) -> AsyncIterator[None]:
         (evt.EVT_C_GET, _on_get, [peer]),
         (evt.EVT_C_MOVE, _on_move, [peer]),
     ]
-    server = ae.start_server(("127.0.0.1", peer.port), block=False, evt_handlers=handlers, ssl_context=peer.ssl_context)
+    server = ae.make_server(("127.0.0.1", peer.port), evt_handlers=handlers, ssl_context=peer.ssl_context)
+    # Not `start_server`, which looks for its end twice a second only; this is all else that it does.
+    ae._servers.append(server)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name=peer.ae_title, daemon=True)
+    thread.start()
     peer.port = server.socket.getsockname()[1]
     try:
         yield
     finally:
-        await asyncio.to_thread(ae.shutdown)
+        await asyncio.to_thread(_stop, server, thread)
 
 
-def _without_delay(event: evt.Event) -> None:
+def _stop(server: ThreadedAssociationServer, thread: threading.Thread) -> None:
+    for association in server.active_associations:
+        association.abort()
+    server.shutdown()
+    thread.join()
+
+
+def _on_open(event: evt.Event) -> None:
     # pynetdicom writes command and data set apart; with Nagle's algorithm each pair would wait 40 ms.
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -312,6 +343,8 @@ def _on_store(event: evt.Event, peer: PacsPeer) -> int:
     ds = event.dataset
     ds.file_meta = event.file_meta
     peer.add(ds)
+    if peer.on_store is not None:
+        peer.on_store(ds)
     return 0x0000
 
 
@@ -324,6 +357,14 @@ def _query(identifier: Dataset) -> dict[str, str]:
 
 
 def _on_find(event: evt.Event, peer: PacsPeer) -> Iterator[tuple[int, Dataset | None]]:
+    peer.querying(1)
+    try:
+        yield from _answers(event, peer)
+    finally:
+        peer.querying(-1)
+
+
+def _answers(event: evt.Event, peer: PacsPeer) -> Iterator[tuple[int, Dataset | None]]:
     query = _query(event.identifier)
     level = query.pop("QueryRetrieveLevel", "")
     peer.asked.append(f"C-FIND {level}")

@@ -1,0 +1,59 @@
+"""Command sets: what pynetdicom makes of ours, what we make of anything."""
+
+from io import BytesIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.filereader import read_dataset
+
+from passevue.errors import CabinetError, NetworkError, Unreadable
+from passevue.intake.pacs_dimse import Field, check_end, read_command, request, store_response
+
+MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+
+
+def test_a_request_is_what_the_standard_says() -> None:
+    ds = read_dataset(BytesIO(request(Field.C_MOVE_RQ, MOVE, 7, destination="BOX")), True, True)
+    assert ds.CommandGroupLength == len(request(Field.C_MOVE_RQ, MOVE, 7, destination="BOX")) - 12
+    assert ds.AffectedSOPClassUID == MOVE
+    assert (ds.CommandField, ds.MessageID, ds.Priority) == (0x0021, 7, 0)
+    assert ds.MoveDestination == "BOX"
+    assert ds.CommandDataSetType != 0x0101
+
+
+def test_a_request_is_read_back() -> None:
+    command = read_command(request(Field.C_FIND_RQ, MOVE, 65535))
+    assert (command.field, command.message_id, command.has_data) == (Field.C_FIND_RQ, 65535, True)
+    answered = read_command(store_response(command, 0xA700))
+    assert (answered.field, answered.message_id, answered.has_data) == (Field.C_STORE_RSP, 65535, False)
+    assert answered.status == 0xA700
+    assert answered.sop_class_uid == MOVE
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (0xA700, NetworkError),
+        (0xC000, NetworkError),
+        (0xFE00, NetworkError),
+        (0xA900, CabinetError),
+        (0x0122, CabinetError),
+    ],
+)
+def test_a_status_that_ends_badly_says_whether_to_ask_again(status: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        check_end(status, "C-FIND")
+
+
+def test_success_is_the_end() -> None:
+    check_end(0x0000, "C-FIND")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    for command_set in (data, request(Field.C_FIND_RQ, MOVE, 1)[: len(data)] + data):
+        try:
+            read_command(command_set)
+        except Unreadable:
+            continue
