@@ -20,9 +20,7 @@ async def alone(tmp_path: Path, pki_folder: Path) -> AsyncIterator[Cabinet]:
 
 def referenced(cabinet: Cabinet) -> set[str]:
     (manifest,) = (
-        one
-        for one in cabinet.dmp.documents.values()
-        if one.mime_type == "application/dicom" and one.status == APPROVED
+        one for one in cabinet.dmp.documents.values() if one.mime_type == "application/dicom" and one.status == APPROVED
     )
     return {one.SOPInstanceUID for one in read_key_object(manifest.content).references}
 
