@@ -1,4 +1,4 @@
-"""The box dies at any moment and nothing is lost or doubled (F-01). The long run is `python -m tests.journeys.kills`."""
+"""The box dies at any moment; nothing is lost or doubled (F-01). The long run is `python -m tests.journeys.kills`."""
 
 import random
 from pathlib import Path
