@@ -9,7 +9,8 @@ Rules:
 - Written as text that is already its own exclusive canonical form, but for `xmlns:xsi` on the assertion, which
   exclusive canonicalisation drops there since nothing of the element uses it (§ 2.1).
 
-What differs by mode is in tables keyed by `Mode`: INDIRECTE is what a source uses, the others come with their callers.
+What differs by mode is in one table keyed by `Mode` (§ 1.1): what a report publishes, what a person asks who signed in
+by Pro Santé Connect, what a person's card signs.
 """
 
 import json
@@ -44,8 +45,8 @@ PROFESSIONS = "1.2.250.1.71.1.2.7"  # TRE_G15
 KNOW_HOW = "1.2.250.1.71.4.2.5"  # TRE_R01
 PHARMACY_SECTIONS = "1.2.250.1.71.4.2.6"  # TRE_G05
 SECTORS = "1.2.250.1.71.4.2.4"  # JDV_J61
-_PHARMACIST = "21"
-_NEED_SPECIALTY = {"10", _PHARMACIST}  # doctors and pharmacists (§ 3.1)
+PHARMACIST = "21"
+NEED_SPECIALTY = {"10", PHARMACIST}  # doctors and pharmacists (§ 3.1)
 _X509_SUBJECT_NAME = "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName"
 _CONFIDENTIALITY = "urn:oasis:names:tc:xspa:1.0:resource:patient:hl7:confidentiality-code"
 
@@ -54,9 +55,25 @@ class Mode(StrEnum):
     """`Authentification_Mode` (§ 1.1)."""
 
     INDIRECTE = "INDIRECTE"  # the local system authenticated the user; the structure answers for it
+    INDIRECTE_RENFORCEE = "INDIRECTE_RENFORCEE"  # Pro Santé Connect did; the structure signs
+    DIRECTE = "DIRECTE"  # the card did, and signs
 
 
-_AUTHN_CONTEXT = {Mode.INDIRECTE: "urn:oasis:names:tc:SAML:2.0:ac:classes:TLSClient"}
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What a mode states of the authentication (§ 1.1)."""
+
+    context_class: str
+    context_declaration: str = ""
+    subject_id: bool = True  # § 3: not sent in DIRECTE, where the card's certificate says it
+
+
+_CLASSES = "urn:oasis:names:tc:SAML:2.0:ac:classes:"
+_FORMS = {
+    Mode.INDIRECTE: _Form(f"{_CLASSES}TLSClient"),
+    Mode.INDIRECTE_RENFORCEE: _Form(f"{_CLASSES}TLSClient", "APP_BROWSER_AUTH"),
+    Mode.DIRECTE: _Form(f"{_CLASSES}SmartcardPKI", subject_id=False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +94,14 @@ class VihfFacts:
     """What a VIHF states, whoever signs it and whenever.
 
     Attributes:
-        name_id: IdNat of the professional, or the identifier of an automate.
-        structure_id: StructIdNat, equal to OU of the signing certificate.
+        name_id: IdNat of the professional, or the identifier of an automate; in DIRECTE, CN of the card's certificate.
+        structure_id: StructIdNat, equal to OU of the signing certificate; in DIRECTE, of the card's situation.
         sector: `SA07` and the like (JDV_J61), without its code system.
         subject_id: given and family name of the professional.
         roles: profession, then know-how where the profession has one.
         resource_id: the patient as `<INS>^^^&<OID>&ISO^NH`; empty when no patient is concerned.
         secret_connection: a minor asked that this access stay unseen by the legal representatives.
+        authenticated_at: when Pro Santé Connect authenticated the person, seconds since 1970; None in other modes.
     """
 
     name_id: str
@@ -94,6 +112,7 @@ class VihfFacts:
     resource_id: str
     secret_connection: bool = False
     mode: Mode = Mode.INDIRECTE
+    authenticated_at: float | None = None
 
     def to_bytes(self) -> bytes:
         return json.dumps({"version": 1, **asdict(self)}, ensure_ascii=False).encode()
@@ -130,7 +149,8 @@ async def build_vihf(facts: VihfFacts, signer: Signer, now: datetime, digest: st
     """A signed assertion, UTF-8, without XML declaration: put as it is in `wsse:Security`.
 
     Args:
-        now: aware; IssueInstant and AuthnInstant.
+        now: aware; IssueInstant, and AuthnInstant when the facts have none of their own.
+        signer: of the structure's SIGN certificate; in DIRECTE, of the card's signature certificate.
         digest: `sha1` or `sha256`, for digest and signature.
 
     Raises:
@@ -148,15 +168,13 @@ class _Assertion:
         self, facts: VihfFacts, certificate: x509.Certificate, now: datetime, lps: Lps, assertion_id: str
     ) -> None:
         self.id = assertion_id
-        instant = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
-        self._attributes = f'ID="{assertion_id}" IssueInstant="{instant}" Version="2.0"'
+        self._attributes = f'ID="{assertion_id}" IssueInstant="{_instant(now)}" Version="2.0"'
         issuer = escape_text(distinguished_name(certificate.subject))
         self._issuer = f'<saml2:Issuer Format="{_X509_SUBJECT_NAME}">{issuer}</saml2:Issuer>'
         self._statements = (
             f"<saml2:Subject><saml2:NameID>{escape_text(facts.name_id)}</saml2:NameID></saml2:Subject>"
-            f'<saml2:AuthnStatement AuthnInstant="{instant}"><saml2:AuthnContext><saml2:AuthnContextClassRef>'
-            f"{_AUTHN_CONTEXT[facts.mode]}"
-            "</saml2:AuthnContextClassRef></saml2:AuthnContext></saml2:AuthnStatement>"
+            f'<saml2:AuthnStatement AuthnInstant="{_instant(_authenticated(facts, now))}">'
+            f"{_context(_FORMS[facts.mode])}</saml2:AuthnStatement>"
             f"<saml2:AttributeStatement>{_attributes(facts, lps)}</saml2:AttributeStatement>"
         )
 
@@ -175,6 +193,27 @@ class _Assertion:
             f'<saml2:Assertion xmlns:saml2="{SAML}"{declarations} {self._attributes}>'
             f"{self._issuer}{signature}{self._statements}</saml2:Assertion>"
         )
+
+
+def _instant(moment: datetime) -> str:
+    """UTC, milliseconds, `Z` (§ 2)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _authenticated(facts: VihfFacts, now: datetime) -> datetime:
+    """AuthnInstant: `auth_time` of Pro Santé Connect; never after the assertion itself, whatever two clocks say."""
+    if facts.authenticated_at is None:
+        return now
+    return min(datetime.fromtimestamp(facts.authenticated_at, UTC), now)
+
+
+def _context(form: _Form) -> str:
+    declared = form.context_declaration
+    declaration = f"<saml2:AuthnContextDecl>{declared}</saml2:AuthnContextDecl>" if declared else ""
+    return (
+        f"<saml2:AuthnContext><saml2:AuthnContextClassRef>{form.context_class}</saml2:AuthnContextClassRef>"
+        f"{declaration}</saml2:AuthnContext>"
+    )
 
 
 def signed_info_body(assertion_id: str, algorithm: Algorithm, canonical: bytes) -> str:
@@ -204,7 +243,7 @@ def _attributes(facts: VihfFacts, lps: Lps) -> str:
         ("VIHF_Version", "3.0"),
         ("Secteur_Activite", f"{facts.sector}^{SECTORS}"),
         ("Ressource_URN", "urn:dmp"),
-        ("urn:oasis:names:tc:xspa:1.0:subject:subject-id", facts.subject_id),
+        ("urn:oasis:names:tc:xspa:1.0:subject:subject-id", facts.subject_id if _FORMS[facts.mode].subject_id else ""),
         ("Identifiant_Structure", facts.structure_id),
         ("LPS_ID", lps.id),
         ("LPS_Nom", lps.name),
@@ -266,7 +305,7 @@ def facts_of(report: Report, structure_id: str, sector: str, *, secret_connectio
             "expected a signatory with identifier and profession, and an INS, in the report",
             hint="Le compte rendu ne dit pas quel professionnel le valide, ou n'a pas d'INS : complétez-le.",
         )
-    if person.profession in _NEED_SPECIALTY and not person.specialty:
+    if person.profession in NEED_SPECIALTY and not person.specialty:
         raise Refused(
             "SpecialtyMissing",
             "expected a specialty for this profession in the report",
@@ -288,6 +327,6 @@ def _roles(person: Professional) -> tuple[Role, ...]:
     label, _, know_how = (person.code.label if person.code else "").partition(" - ")
     roles = [Role(person.profession, PROFESSIONS, label)]
     if person.specialty:
-        system = PHARMACY_SECTIONS if person.profession == _PHARMACIST else KNOW_HOW
+        system = PHARMACY_SECTIONS if person.profession == PHARMACIST else KNOW_HOW
         roles.append(Role(person.specialty, system, know_how))
     return tuple(roles)
