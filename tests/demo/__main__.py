@@ -1,0 +1,168 @@
+"""`make demo`: a whole centre on this machine, and the story of a few reports told while it happens.
+
+Simulated neighbours (RIS, PACS, DMP) run in this process; the box is the real program, started as a person would, on a
+configuration file that is left for reading in `.cache/demo`. Without `--once` it goes on after the story, a report
+every few seconds, until Ctrl-C.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tests.demo.centre import Centre
+from tests.peers.dmp_registry import APPROVED, DELETED, DEPRECATED
+from tests.peers.ris import Ask
+
+FOLDER = Path(".cache/demo")
+WAITING = 5
+console = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    console.print(f"  [green]✓[/] {text}")
+
+
+def chapter(number: int, title: str) -> None:
+    console.print(f"\n[bold]{number}. {title}[/]")
+
+
+class Story:
+    """The chapters, in order. Raises: AssertionError, TimeoutError when the box does not do what is told."""
+
+    def __init__(self, centre: Centre) -> None:
+        self._centre = centre
+
+    async def tell(self) -> None:
+        await self._one_report()
+        await self._network_away()
+        await self._network_back()
+        await self._replacement()
+        await self._deletion()
+        self._ledgers()
+
+    async def _one_report(self) -> None:
+        chapter(1, "Le radiologue valide un compte rendu")
+        started = time.perf_counter()
+        await self._send(1)
+        await self._until(lambda: len(self._centre.dmp.committed) == 1, "publication dans le DMP", 1, self._published)
+        say(f"Reçu par HL7, images trouvées dans le PACS, manifeste publié : {time.perf_counter() - started:.2f} s")
+
+    async def _network_away(self) -> None:
+        chapter(2, "Le réseau national est coupé")
+        await self._centre.dmp.cut()
+        for number in range(2, 2 + WAITING):
+            await self._send(number)
+        waiting = await self._centre.waiting()
+        say(f"{WAITING} comptes rendus acquittés au RIS ; {waiting} en attente sur le disque du boîtier")
+
+    async def _network_back(self) -> None:
+        chapter(3, "Le réseau revient")
+        await self._centre.dmp.restore()
+        await self._until(
+            lambda: self._published() == 1 + WAITING,
+            "le boîtier réessaie de lui-même, en une minute au plus",
+            1 + WAITING,
+            self._published,
+        )
+        say("Tout est parti, dans l'ordre, une seule fois")
+
+    async def _replacement(self) -> None:
+        chapter(4, "Le compte rendu est corrigé")
+        await self._send(1, Ask.REPLACE)
+        await self._until(lambda: self._count(DEPRECATED) == 1, "remplacement", 1, lambda: self._count(DEPRECATED))
+        say("L'ancien manifeste est remplacé par le nouveau")
+
+    async def _deletion(self) -> None:
+        chapter(5, "Un compte rendu est supprimé")
+        await self._send(2, Ask.DELETE)
+        await self._until(lambda: self._count(DELETED) == 1, "dépublication", 1, lambda: self._count(DELETED))
+        say("Son manifeste est retiré du DMP")
+
+    def _ledgers(self) -> None:
+        table = Table("ce que le DMP a reçu", "combien", title="Les deux registres concordent")
+        for status, name in ((APPROVED, "en vigueur"), (DEPRECATED, "remplacés"), (DELETED, "retirés")):
+            table.add_row(name, str(self._count(status)))
+        ids = [one.unique_id for one in self._centre.dmp.committed]
+        assert len(ids) == len(set(ids)) == WAITING + 2, f"published {len(ids)} manifests, {len(set(ids))} different"
+        assert (self._count(APPROVED), self._count(DEPRECATED), self._count(DELETED)) == (WAITING, 1, 1)
+        console.print()
+        console.print(table)
+
+    async def _send(self, number: int, ask: Ask = Ask.NEW) -> None:
+        ack = await self._centre.send(number, ask)
+        assert ack.code == "AA", f"the box answered {ack.code} {ack.text}"
+
+    def _published(self) -> int:
+        return len(self._centre.dmp.committed)
+
+    def _count(self, status: str) -> int:
+        documents = self._centre.dmp.documents.values()
+        return sum(one.status == status and one.mime_type == "application/dicom" for one in documents)
+
+    async def _until(
+        self, done: Callable[[], bool], what: str, total: int, count: Callable[[], int], within_s: float = 180
+    ) -> None:
+        columns = (TextColumn("    {task.description}"), BarColumn(30), TextColumn("{task.completed}/{task.total}"))
+        deadline = time.monotonic() + within_s
+        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+            task = progress.add_task(what, total=total)
+            while not done():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{what}: not within {within_s:.0f} s")
+                progress.update(task, completed=count())
+                await asyncio.sleep(0.05)
+
+
+async def go_on(centre: Centre) -> None:
+    """A report every few seconds, until Ctrl-C."""
+    console.print("\n[dim]La démonstration continue, un compte rendu toutes les dix secondes. Ctrl-C pour finir.[/]")
+    number = 100
+    while True:
+        await asyncio.sleep(10)
+        number += 1
+        ack = await centre.send(number)
+        console.print(f"  compte rendu {number} : {ack.code}")
+
+
+async def demo(*, once: bool) -> None:
+    with console.status("Autorité d'essai, RIS, PACS et DMP simulés, puis le boîtier…"):
+        centre = Centre(FOLDER)
+        await centre.open()
+    try:
+        console.print(Panel(f"Page du boîtier : [bold]{centre.page}[/]\nConfiguration : {centre.config_file}"))
+        await Story(centre).tell()
+        if not once:
+            await go_on(centre)
+    finally:
+        await centre.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="play the story once and exit")
+    options = parser.parse_args()
+    started = time.monotonic()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    try:
+        asyncio.run(demo(once=options.once))
+    except KeyboardInterrupt:
+        return 0
+    except (AssertionError, TimeoutError, RuntimeError) as err:
+        console.print(f"\n[red]✗ La démonstration a échoué : {err}[/]\n  Journal du boîtier : {FOLDER / 'box.log'}")
+        return 1
+    console.print(f"\n[bold green]✓ La démonstration s'est bien terminée[/] en {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
