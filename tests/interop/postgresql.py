@@ -47,24 +47,33 @@ class Cluster:
         data = self._folder / "data"
         initdb = [self._programs / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **_as(owner))  # type: ignore[call-overload]
-        server = [self._programs / "postgres", "-D", data, "-k", self._folder, "-c", "listen_addresses=",
-                  "-c", "max_connections=60"]  # fmt: skip
-        with (self._folder / "log").open("wb") as log:
-            self._server = subprocess.Popen(server, stdout=log, stderr=log, **_as(owner))  # type: ignore[call-overload]
-        self._wait()
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.send_signal(signal.SIGINT)  # fast shutdown: it does not wait for clients
-            try:
-                self._server.wait(20)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+        self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Returns when it takes connections; after `stop` the databases are still there."""
+        server = [self._programs / "postgres", "-D", self._folder / "data", "-k", self._folder,
+                  "-c", "listen_addresses=", "-c", "max_connections=60"]  # fmt: skip
+        with (self._folder / "log").open("wb") as log:
+            self._server = subprocess.Popen(server, stdout=log, stderr=log, **_as(_owner()))  # type: ignore[call-overload]
+        self._wait()
+
+    def stop(self) -> None:
+        if self._server is None:
+            return
+        self._server.send_signal(signal.SIGINT)  # fast shutdown: it does not wait for clients
+        try:
+            self._server.wait(20)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._server = None
 
     def new_database(self) -> str:
         """An empty database; its address as `queue.url` takes it."""

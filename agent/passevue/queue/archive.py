@@ -4,9 +4,11 @@ A row is written in the same transaction that settles the entry (kos.md § 8). A
 (spec § 4.5.8.1). `record` is the work's own memory of the study, opaque here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Integer, bindparam, delete, insert, select, update
 
@@ -14,11 +16,15 @@ from passevue.queue.connection import Connection, Row, Value
 from passevue.queue.frozen import PARTS, freeze
 from passevue.queue.schema import archive, entry, frozen, submission
 from passevue.queue.seal import octets, sha256, verify
-from passevue.queue.stamp import moment
+from passevue.queue.stamp import moment, stamp
 from passevue.queue.work import Submission, Transaction
 
-__all__ = ["ArchiveState", "Archived", "archived", "import_published", "remember", "studies", "write_published",
+__all__ = ["Archive",
+    "ArchiveState", "Archived", "archived", "import_published", "remember", "studies", "write_published",
            "write_withdrawn"]  # fmt: skip
+
+
+T = TypeVar("T")
 
 
 class ArchiveState(StrEnum):
@@ -195,3 +201,35 @@ def _checked(study_uid: str, row: Row) -> Archived:
 
 
 assert set(_SHOWN) < set(PARTS)  # noqa: S101 - the two lists belong together
+
+
+class Desk(Protocol):
+    """What the archive needs of the store."""
+
+    async def read(self, function: Callable[[Connection], T]) -> T: ...
+
+    async def write(self, operation: Callable[[Connection], T], weight: int = 0) -> T: ...
+
+
+class Archive:
+    """The published studies, one per StudyInstanceUID."""
+
+    def __init__(self, store: Desk) -> None:
+        self._store = store
+
+    async def get(self, study_uid: str) -> Archived | None:
+        """
+        Raises:
+            Damaged: a part is not what was written.
+        """
+        return await self._store.read(lambda conn: archived(conn, study_uid))
+
+    async def studies(self, after: str = "", most: int = 1000) -> list[str]:
+        """StudyInstanceUIDs in order, a page at a time: `after` is the last of the page before."""
+        return await self._store.read(lambda conn: studies(conn, after, most))
+
+    async def add(self, study: Archived) -> bool:
+        """Take in a study that other software published (XDM import). False: it is known, nothing was changed."""
+        now = stamp(study.changed_at)
+        weight = len(study.kos) + len(study.metadata)
+        return await self._store.write(lambda conn: import_published(conn, study, now), weight=weight)

@@ -14,7 +14,7 @@ A process that only looks (`passevue queue list`) opens it without roles.
 
 import asyncio
 import hashlib
-import os
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,21 +25,21 @@ from passevue import config
 from passevue.document.request import Task
 from passevue.errors import Damaged, Refused, StoreError
 from passevue.intake.received import Receipt, Received
-from passevue.queue import archive, listing, moves, persons, purge, recovery
-from passevue.queue.archive import Archived
-from passevue.queue.connection import Connection, connector, is_sqlite, sqlite_file
+from passevue.queue import listing, moves, persons, purge, recovery
+from passevue.queue.archive import Archive
+from passevue.queue.connection import Connection, connector, is_sqlite
+from passevue.queue.export import write_files
 from passevue.queue.frozen import thaw
 from passevue.queue.listing import Counters, Line, Shown
 from passevue.queue.lock import PATIENCE_S, Locks
-from passevue.queue.marks import RELEASED, RESTORED, bump, claim, read_mark, write_marker
-from passevue.queue.migrate import engine_for, migrate, up_to_date
+from passevue.queue.marks import RELEASED, RESTORED, bump, read_mark
 from passevue.queue.moves import Taken
+from passevue.queue.opening import claim_for_sending, machine_name, make_ready, who_may_send
 from passevue.queue.purge import Purged
 from passevue.queue.reader import Reader
 from passevue.queue.retry import Policy, Step
 from passevue.queue.room import Level, Limits, Room
-from passevue.queue.salvage import Salvaged, put_aside, salvage, sound
-from passevue.queue.seal import sealed
+from passevue.queue.salvage import Salvaged
 from passevue.queue.stamp import SECOND, stamp
 from passevue.queue.states import State
 from passevue.queue.taking_in import Keep, keep
@@ -47,7 +47,7 @@ from passevue.queue.wal import Checkpointer, checkpoint_all
 from passevue.queue.work import Answer, Entry, Nothing, Submission
 from passevue.queue.writer import Writer
 
-__all__ = ["Archive", "Outlook", "Store", "utc_now"]
+__all__ = ["Outlook", "Store", "utc_now"]
 
 T = TypeVar("T")
 INLINE_HASH_BYTES = 1 << 20  # 0.6 ms of hashing on the loop; more goes to a thread
@@ -96,6 +96,7 @@ class Store:
         self._checkpointer = Checkpointer(self._connect) if self._sqlite else None
         self._writer = Writer(self._connect, self._mend, self._after_commit, self._on_failure)
         self._tended_at = 0.0
+        self._measured_at = 0.0
 
     @classmethod
     async def open(
@@ -329,7 +330,7 @@ class Store:
         if not kept:
             raise Refused("content-purged", f"the content of entry {number} is gone or was never kept",
                           hint=f"Le contenu de la demande {number} n’est plus conservé.")  # fmt: skip
-        return await asyncio.to_thread(_write_files, folder, number, kept)
+        return await asyncio.to_thread(write_files, folder, number, kept)
 
     async def purge(self, content_days: int, proof_days: int) -> Purged:
         """Remove what is older; gives what went, for the audit trail (Q-18)."""
@@ -345,8 +346,7 @@ class Store:
         try:
             if self._writer.failing:
                 await self.write(lambda conn: bump(conn, "probe"))
-            if self._sqlite:
-                reusable = await self.read(_reusable_bytes)
+            reusable = await self.read(_reusable_bytes)
         except StoreError:
             reusable = 0
         self._tended_at = asyncio.get_running_loop().time()
@@ -383,52 +383,14 @@ class Store:
         try:
             self._locks.take_roles(sorted(roles))
             self._locks.share()
-            self._make_ready()
+            self.salvaged = make_ready(self.url, self._locks, self._clock())
             self._writer.start()
             if self._checkpointer is not None:
                 self._checkpointer.start()
             self._claim(SENDER in roles)
-            self.room.refresh(False, self._reusable())
         except BaseException:
-            self._locks.release()
-            self._locks = None
+            self._close()
             raise
-
-    def _make_ready(self) -> None:
-        """A sound store of today's schema, whatever was there."""
-        locks = self._locks
-        assert locks is not None  # noqa: S101 - just taken
-        if self._sqlite and not sound(sqlite_file(self.url)):
-            locks.alone()
-            if not sound(sqlite_file(self.url)):  # nobody else has done it meanwhile
-                self._salvage()
-            locks.share()
-        engine = engine_for(self.url)
-        if not up_to_date(engine):
-            locks.alone()
-            migrate(engine)
-            locks.share()
-
-    def _salvage(self) -> None:
-        path = sqlite_file(self.url)
-        now = self._clock()
-        aside = put_aside(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")
-        migrate(engine_for(self.url))
-        self.salvaged = salvage(aside / path.name, path, stamp(now))
-
-    def _claim(self, sending: bool) -> None:
-        conn = self._connect()
-        try:
-            if sending:
-                marker = self._folder / "queue.marker"
-                conn.begin()
-                self.restored = claim(conn, self.box, marker)
-                conn.commit()
-                write_marker(conn, self.box, marker)
-            else:
-                self.restored = read_mark(conn, RESTORED)
-        finally:
-            conn.close()
 
     def _close(self) -> None:
         if self._locks is None:
@@ -444,19 +406,14 @@ class Store:
         if self._sqlite:
             checkpoint_all(conn)
 
-    def _after_commit(self, weight: int) -> None:
+    def _after_commit(self, conn: Connection, weight: int) -> None:
         """On the writer's thread."""
         if self._checkpointer is not None:
             self._checkpointer.committed(weight)
-            if self._checkpointer.overdue:
-                conn = self._connect()
-                try:
-                    checkpoint_all(conn)
-                    self._checkpointer.forget()
-                except StoreError:
-                    pass  # a reader holds the log: the next group tries again
-                finally:
-                    conn.close()
+            self._checkpointer.finish(conn)
+        if time.monotonic() - self._measured_at >= TEND_EVERY_S:  # a process that only takes in has nobody who tends
+            self._measured_at = time.monotonic()
+            self.room.refresh(self._writer.failing, _reusable_bytes(conn))
 
     def _on_failure(self, _error: BaseException) -> None:
         """On the writer's thread: first of all, room to write a settlement."""
@@ -468,52 +425,14 @@ class Store:
         if asyncio.get_running_loop().time() - self._tended_at >= TEND_EVERY_S:
             await self.tend()
 
-    def _reusable(self) -> int:
-        if not self._sqlite:
-            return 0
+    def _claim(self, sending: bool) -> None:
         conn = self._connect()
         try:
-            return _reusable_bytes(conn)
+            marker = self._folder / "queue.marker"
+            self.restored = claim_for_sending(conn, self.box, marker) if sending else who_may_send(conn)
+            self.room.refresh(False, _reusable_bytes(conn))
         finally:
             conn.close()
-
-
-class Archive:
-    """The published studies, one per StudyInstanceUID."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def get(self, study_uid: str) -> Archived | None:
-        """
-        Raises:
-            Damaged: a part is not what was written.
-        """
-        return await self._store.read(lambda conn: archive.archived(conn, study_uid))
-
-    async def studies(self, after: str = "", most: int = 1000) -> list[str]:
-        """StudyInstanceUIDs in order, a page at a time: `after` is the last of the page before."""
-        return await self._store.read(lambda conn: archive.studies(conn, after, most))
-
-    async def add(self, study: Archived) -> bool:
-        """Take in a study that other software published (XDM import). False: it is known, nothing was changed."""
-        now = stamp(study.changed_at)
-        weight = len(study.kos) + len(study.metadata)
-        return await self._store.write(lambda conn: archive.import_published(conn, study, now), weight=weight)
-
-
-def machine_name(data_dir: Path) -> str:
-    """A fingerprint of this machine and folder that tells nothing of either, as machine-id(5) asks."""
-    try:
-        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        machine = ""
-    return sealed("passevue queue", machine or os.uname().nodename, str(data_dir.resolve())).hex()[:16]
-
-
-def _reusable_bytes(conn: Connection) -> int:
-    """What a purge has freed inside an SQLite file."""
-    return int(conn.plain("PRAGMA freelist_count")[0][0] * conn.plain("PRAGMA page_size")[0][0])
 
 
 async def _digest(data: bytes) -> bytes:
@@ -522,16 +441,8 @@ async def _digest(data: bytes) -> bytes:
     return await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
 
 
-def _write_files(folder: Path, number: int, parts: dict[str, bytes]) -> tuple[Path, ...]:
-    names = {"received": "message.bin", "kos": "kos.dcm", "metadata": "metadata.xml", "signature": "signature.xml"}
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for part, data in parts.items():
-            path = folder / f"{number}-{names[part]}"
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-                file.write(data)
-            written.append(path)
-    except OSError as err:
-        raise StoreError(f"the export cannot be written: {err.strerror}", hint="Choisissez un autre dossier.") from err
-    return tuple(written)
+def _reusable_bytes(conn: Connection) -> int:
+    """What a purge has freed inside an SQLite file; PostgreSQL has a volume of its own."""
+    if conn.dialect.name != "sqlite":
+        return 0
+    return int(conn.plain("PRAGMA freelist_count")[0][0] * conn.plain("PRAGMA page_size")[0][0])

@@ -2,8 +2,9 @@
 
 A checkpoint copies the log's pages into the database file and syncs it: on a slow disk that is seconds. SQLite would do
 it inside the commit that passes 1,000 pages, that is in the face of a RIS that waits. Here a thread of its own does it
-with its own connection: after 16 MiB as soon as the writer pauses, after 48 MiB without waiting for a pause. The log is
-bounded: above 256 MiB the writer itself stops for a full one.
+with its own connection: after 16 MiB as soon as the writer pauses, after 48 MiB without waiting for a pause. While
+commits keep coming it never quite catches up; the writer then copies the small rest itself between two groups, so that
+the log begins anew at its start.
 
 Fact: the log file keeps its size after a checkpoint and is then overwritten from its start; a commit into it is a third
 quicker than one that makes the file grow.
@@ -34,6 +35,7 @@ class Checkpointer:
         self._last_commit = 0.0
         self._wake = threading.Event()
         self._stopping = False
+        self._nearly = False
         self._thread = threading.Thread(target=self._work, name="queue-checkpoint", daemon=True)
 
     def start(self) -> None:
@@ -42,7 +44,8 @@ class Checkpointer:
     def stop(self) -> None:
         self._stopping = True
         self._wake.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def committed(self, weight: int) -> None:
         """The writer has committed a group with `weight` bytes of content."""
@@ -51,14 +54,18 @@ class Checkpointer:
         if self._written >= IDLE_BYTES:
             self._wake.set()
 
-    @property
-    def overdue(self) -> bool:
-        """The log has passed its bound: the writer must wait for a whole checkpoint."""
-        return self._written >= MOST_BYTES
+    def finish(self, conn: Connection) -> None:
+        """On the writer's thread, between two groups: copy what is left, if most has been copied by the other thread.
 
-    def forget(self) -> None:
-        """The writer has checkpointed everything itself."""
-        self._written = 0
+        Raises:
+            StoreError: the disk fails; the writer's next commit will say so.
+        """
+        if not self._nearly and self._written < MOST_BYTES:
+            return
+        self._nearly = False
+        _busy, in_log, copied = conn.plain("PRAGMA wal_checkpoint(PASSIVE)")[0]
+        if in_log == copied:
+            self._written = 0
 
     def _work(self) -> None:
         conn: Connection | None = None
@@ -84,8 +91,8 @@ class Checkpointer:
     def _checkpoint(self, conn: Connection) -> None:
         before = self._written
         _busy, in_log, copied = conn.plain("PRAGMA wal_checkpoint(PASSIVE)")[0]
-        if in_log == copied:
-            self._written = max(0, self._written - before)
+        self._written = max(0, self._written - before)
+        self._nearly = self._written > 0 or in_log > copied
 
 
 def checkpoint_all(conn: Connection) -> None:

@@ -87,7 +87,7 @@ class Writer:
 
     Args:
         connect: opens a connection. mend: brings a store whose last write failed back to firm ground, or raises.
-        after_commit: called on the writer's thread after each group with its weight in bytes.
+        after_commit: called on the writer's thread after each group, with its weight in bytes.
         on_failure: called on the writer's thread when a write has failed (the ballast is let go there).
     """
 
@@ -95,7 +95,7 @@ class Writer:
         self,
         connect: Callable[[], Connection],
         mend: Callable[[Connection], None],
-        after_commit: Callable[[int], None] | None = None,
+        after_commit: Callable[[Connection, int], None] | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._connect = connect
@@ -115,8 +115,9 @@ class Writer:
 
     def stop(self) -> None:
         """Ends after what is already waiting; blocks."""
-        self._waiting.put(None)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._waiting.put(None)
+            self._thread.join()
         if self._conn is not None:
             self._conn.close()
 
@@ -141,8 +142,9 @@ class Writer:
                 self._carry_out(group)
                 for each in group:
                     _tell(each)
-                if self._after_commit is not None:
-                    self._after_commit(sum(each.weight for each in group))
+                if self._after_commit is not None and self._conn is not None:
+                    with contextlib.suppress(BoxError):  # what it met, the next commit meets too, and says so
+                        self._after_commit(self._conn, sum(each.weight for each in group))
             if stopping:
                 return
 

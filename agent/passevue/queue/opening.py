@@ -1,0 +1,67 @@
+"""Making a store ready at start: whole, of today's schema, and claimed by the box that sends from it."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from passevue.queue.connection import Connection, is_sqlite, sqlite_file
+from passevue.queue.lock import Locks
+from passevue.queue.marks import RESTORED, claim, read_mark, write_marker
+from passevue.queue.migrate import engine_for, migrate, up_to_date
+from passevue.queue.salvage import Salvaged, put_aside, salvage, sound
+from passevue.queue.seal import sealed
+from passevue.queue.stamp import stamp
+
+__all__ = ["claim_for_sending", "machine_name", "make_ready", "who_may_send"]
+
+
+def make_ready(url: str, locks: Locks, now: datetime) -> Salvaged | None:
+    """A sound store of today's schema, whatever was there; what had to be carried over from a damaged one.
+
+    `locks` is shared at entry and at exit, and held alone for what changes the store as a whole.
+
+    Raises:
+        StoreError: a schema too far ahead; another process does not let go; the disk fails.
+    """
+    salvaged = None
+    if is_sqlite(url) and not sound(sqlite_file(url)):
+        locks.alone()
+        if not sound(sqlite_file(url)):  # nobody else has done it meanwhile
+            salvaged = _replace(url, now)
+        locks.share()
+    engine = engine_for(url)
+    if not up_to_date(engine):
+        locks.alone()
+        migrate(engine)
+        locks.share()
+    return salvaged
+
+
+def claim_for_sending(conn: Connection, box: str, marker: Path) -> str:
+    """This process sends from now on; gives why it may not, or nothing (F-37)."""
+    conn.begin()
+    restored = claim(conn, box, marker)
+    conn.commit()
+    write_marker(conn, box, marker)
+    return restored
+
+
+def who_may_send(conn: Connection) -> str:
+    """For a process that does not send: why nobody does, or nothing."""
+    return read_mark(conn, RESTORED)
+
+
+def machine_name(data_dir: Path) -> str:
+    """A fingerprint of this machine and folder that tells nothing of either, as machine-id(5) asks."""
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine = ""
+    return sealed("passevue queue", machine or os.uname().nodename, str(data_dir.resolve())).hex()[:16]
+
+
+def _replace(url: str, now: datetime) -> Salvaged:
+    path = sqlite_file(url)
+    aside = put_aside(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")
+    migrate(engine_for(url))
+    return salvage(aside / path.name, path, stamp(now))
