@@ -11,8 +11,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
 from passevue.intake.retention import Holding
@@ -20,6 +21,7 @@ from passevue.intake.stored import Row, Stored
 
 EDITION = 1
 COLUMNS = tuple(each.name for each in fields(Stored))
+VALUES = attrgetter(*COLUMNS)
 SCHEMA = """
 CREATE TABLE segment (number INTEGER PRIMARY KEY, scanned_to INTEGER NOT NULL);
 CREATE TABLE object (
@@ -82,7 +84,7 @@ class ImageIndex:
     def add(self, objects: Iterable[Stored], scanned_to: dict[int, int]) -> None:
         """Objects and how far their segments are read, in one transaction."""
         with self._transaction() as db:
-            db.executemany(INSERT, map(astuple, objects))
+            db.executemany(INSERT, map(VALUES, objects))
             db.executemany("INSERT OR REPLACE INTO segment VALUES (?, ?)", scanned_to.items())
 
     def forget_segments(self, numbers: Iterable[int]) -> None:

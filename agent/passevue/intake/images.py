@@ -173,10 +173,10 @@ class Images:
             "attributes": json.dumps(attributes, separators=(",", ":")),
         }
         if incoming.path is None:
-            return await self._running.put(facts, incoming.buffer)
+            return await self._running.put(facts, incoming.buffer, incoming.crc)
         await incoming.finish()
         facts.update(length=incoming.length, crc=incoming.crc)
-        return await self._running.put(facts, b"", incoming.path)
+        return await self._running.put(facts, b"", 0, incoming.path)
 
     async def look_into(self, incoming: Incoming, look: Callable[[Buffer], T]) -> T:
         """`look` at the data set: on the loop when it is small, on a thread when it is in a file."""

@@ -29,7 +29,7 @@ class Incoming:
         self.buffer = bytearray(head)
         self.head_bytes = len(head)
         self.length = len(head)
-        self.crc = 0  # of what is in the file; the writer computes that of the buffer
+        self.crc = zlib.crc32(head)  # of everything so far: taken while the rest is still on its way
         self.path: Path | None = None
         self._fd = -1
         self._folder = folder
@@ -42,6 +42,7 @@ class Incoming:
         if self.length > self._max_bytes:
             raise Unreadable(f"object longer than {self._max_bytes} bytes")
         self.buffer += data
+        self.crc = zlib.crc32(data, self.crc)
         return len(self.buffer) > INLINE_BYTES
 
     async def spill(self) -> None:
@@ -54,7 +55,6 @@ class Incoming:
                 path = self._folder / f"{uuid4().hex}.part"
                 self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
                 self.path = path
-            self.crc = zlib.crc32(self.buffer, self.crc)
             self._disk.append(self._fd, memoryview(self.buffer))
         except OSError as err:
             raise store_error(err) from err

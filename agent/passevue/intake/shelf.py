@@ -7,8 +7,6 @@ under way is left as it is and never written to again (reliability F-06); the ne
 import contextlib
 import mmap
 import os
-import threading
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from passevue.intake import segment
 from passevue.intake.disk import Disk
 from passevue.intake.image_index import ImageIndex
 from passevue.intake.segment import BLOCK, Kind, Record, aligned
-from passevue.intake.spare import Spare
+from passevue.intake.spare import Pause, Spare
 from passevue.intake.stored import Stored
 
 STAGING_BYTES = 8 << 20
@@ -38,6 +36,7 @@ class Addition:
     facts: dict[str, Any]
     encoded: bytes
     data: bytes | bytearray
+    crc: int  # of `data`
 
     @property
     def room(self) -> int:
@@ -130,17 +129,16 @@ class Shelf:
         at, records = 0, []
         for each in additions:
             facts, size = each.encoded, len(each.data)
-            crc = zlib.crc32(each.data)
             head = segment.write_header(
                 active.mark,
                 each.kind,
                 facts,
                 facts_bytes=len(facts),
                 object_bytes=size,
-                object_crc=crc,
+                object_crc=each.crc,
                 batch=active.end,
             )
-            record = Record(active.end + at, each.kind, each.facts, len(facts), size, crc, active.end)
+            record = Record(active.end + at, each.kind, each.facts, len(facts), size, each.crc, active.end)
             self._view[at : at + len(head)] = head
             self._view[at + len(head) : at + len(head) + size] = each.data
             end = record.end - active.end
@@ -158,9 +156,9 @@ class Shelf:
             os.ftruncate(active.fd, active.end)
         os.close(active.fd)
 
-    def prepare(self, stop: threading.Event) -> None:
+    def prepare(self, pause: Pause) -> None:
         """Make a spare segment when there is none: on a thread of its own, for it takes seconds."""
-        self._spare.prepare(stop)
+        self._spare.prepare(pause)
 
     def _give_up(self, active: Active) -> None:
         self._active = None

@@ -17,6 +17,7 @@ from passevue.intake.upper_layer import DataFragment, Event, UpperLayer
 
 HIGH_BYTES = 512 << 10
 LOW_BYTES = 128 << 10
+WAKE_BYTES = 256 << 10
 RECEIVE_BUFFER_BYTES = 1 << 20
 ARTIM_S = 5.0  # PS3.8 § 9.1.5: how long a peer may take to close after our last word
 
@@ -70,8 +71,8 @@ class Wire(asyncio.Protocol):
         if self._held > HIGH_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-        if self._events:
-            self._wake()
+        if self._events and (self._held > WAKE_BYTES or not isinstance(self._events[-1], DataFragment)):
+            self._wake()  # fragments alone may gather a little: the session has nothing to say to them
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():

@@ -37,6 +37,8 @@ from passevue.intake.stored import Stored
 
 INDEX_DELAY_S = 0.05  # of silence before the index is written
 INDEX_MOST = 4096  # rows that may wait for it
+QUIET_S = 1.0  # without a batch, before a spare segment is prepared
+SPARE_PAUSE_S = 0.004  # after each MiB of it: some 200 MB/s at most
 PROBE_AFTER_S = 1.0  # from a failed write to the next probe
 
 log = structlog.get_logger()
@@ -57,6 +59,7 @@ class Put:
 
     facts: dict[str, Any]
     data: bytes | bytearray
+    crc: int  # of `data`
     answer: asyncio.Future[Kept]
     file: Path | None = None
 
@@ -66,7 +69,7 @@ class Put:
 
     def addition(self, *, conflict: bool) -> Addition:
         facts = {**self.facts, "conflict": conflict} if conflict else self.facts
-        return Addition(Kind.FILE if self.file else Kind.OBJECT, facts, segment.write_facts(facts), self.data)
+        return Addition(Kind.FILE if self.file else Kind.OBJECT, facts, segment.write_facts(facts), self.data, self.crc)
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class Writer:
         self._waiting_rows = 0
         self._failed_at: float | None = None
         self._measured_at = 0.0
+        self._last_batch_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="images", daemon=True)
         self._index: ImageIndex
@@ -117,9 +121,11 @@ class Writer:
         self._thread.start()
         self._preparer.start()
 
-    def put(self, facts: dict[str, Any], data: bytes | bytearray, file: Path | None = None) -> asyncio.Future[Kept]:
+    def put(
+        self, facts: dict[str, Any], data: bytes | bytearray, crc: int, file: Path | None = None
+    ) -> asyncio.Future[Kept]:
         answer: asyncio.Future[Kept] = self._loop.create_future()
-        self._jobs.put(Put(facts, data, answer, file))
+        self._jobs.put(Put(facts, data, crc, answer, file))
         return answer
 
     async def call(self, work: Callable[[], Any]) -> Any:
@@ -140,9 +146,16 @@ class Writer:
         """Keep a spare segment ready, as long as there is room."""
         while not self._stopping.is_set():
             self._spare_taken.clear()
-            if self.level < Level.HOLD:
-                self._shelf.prepare(self._stopping)
+            if self._quiet() and self.level < Level.HOLD:
+                self._shelf.prepare(self._quiet)
             self._spare_taken.wait()
+
+    def _quiet(self) -> bool:
+        """Return when nothing has come for a moment; False when the writer stops."""
+        stopping = self._stopping.wait(SPARE_PAUSE_S)
+        while not stopping and time.monotonic() - self._last_batch_at < QUIET_S:
+            stopping = self._stopping.wait(QUIET_S)
+        return not stopping
 
     # On the thread
 
@@ -224,6 +237,7 @@ class Writer:
 
     def _keep(self, batch: list[Put]) -> list[Settled]:
         """Settle one batch: known ones are folded, the others written and synced."""
+        self._last_batch_at = time.monotonic()
         try:
             self._check_room()
             settled: list[Settled] = []
