@@ -133,6 +133,7 @@ class PacsPeer:
     def __post_init__(self) -> None:
         self._studies: dict[str, dict[str, Dataset]] = {}  # study UID → SOP Instance UID → instance
         self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
         self._stack = contextlib.AsyncExitStack()
 
     # What the PACS holds
@@ -152,6 +153,17 @@ class PacsPeer:
     def remove_study(self, study_uid: str) -> None:
         with self._lock:
             del self._studies[study_uid]
+
+    def opened(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._sockets.append(connection)
+
+    def close_connections(self) -> None:
+        """Close what pynetdicom leaves open when the caller hangs up first."""
+        with self._lock:
+            for connection in self._sockets:
+                connection.close()
+            self._sockets.clear()
 
     def querying(self, change: int) -> None:
         with self._lock:
@@ -295,7 +307,7 @@ async def _dicom(peer: PacsPeer) -> AsyncIterator[None]:
     for context in AllStoragePresentationContexts:
         ae.add_supported_context(str(context.abstract_syntax), TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
     handlers: list[tuple[Any, ...]] = [
-        (evt.EVT_CONN_OPEN, _on_open),
+        (evt.EVT_CONN_OPEN, _on_open, [peer]),
         (evt.EVT_REQUESTED, _on_request, [peer]),
         (evt.EVT_C_ECHO, _on_echo, [peer]),
         (evt.EVT_C_STORE, _on_store, [peer]),
@@ -313,16 +325,19 @@ async def _dicom(peer: PacsPeer) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(_stop, server, thread)
+        peer.close_connections()
 
 
 def _stop(server: ThreadedAssociationServer, thread: threading.Thread) -> None:
     for association in server.active_associations:
-        association.abort()
+        if association.is_established:
+            association.abort()
     server.shutdown()
     thread.join()
 
 
-def _on_open(event: evt.Event) -> None:
+def _on_open(event: evt.Event, peer: PacsPeer) -> None:
+    peer.opened(event.assoc.dul.socket.socket)
     # pynetdicom writes command and data set apart; with Nagle's algorithm each pair would wait 40 ms.
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
