@@ -12,7 +12,14 @@ the library. Raising does not log; the owner of the loop logs once.
         Hl7Error               with the AE/AR code, ERR location and table 0357 code to answer
         DicomError             with the DIMSE status to answer
       CredentialError          a key, certificate, token or sign-in is not usable now: entries are held, no try is burnt
-        CardError              CardAbsent, PinNeeded, PinBlocked: a person must act
+        CardError              a card or its reader needs a person
+          CardAbsent           no reader, no card, or it was pulled
+          UnknownCard          not a card that the box works with
+          CardFault            it answers nonsense, too much, too slowly or not at all
+          PinNeeded            its holder's code was not given, or not in its form
+            PinWrong           it was given, and is wrong: `tries_left`
+            LastTry            one try is left: only on the person's own word
+            PinBlocked         none is left: the unblocking code, or another card
         SignInError            Pro Santé Connect names nobody (any more): the person signs in again, or someone acts
       NetworkError             no answer came: stays in the queue, tried again
         InDoubt                the request left whole and no answer was understood: look up before sending again
@@ -105,7 +112,57 @@ class CredentialError(BoxError):
 
 
 class CardError(CredentialError):
-    """The card or its reader needs a person."""
+    """The card or its reader needs a person; each kind has a French `hint` of its own when none is given."""
+
+    usual_hint = "La carte ou son lecteur demande une intervention."
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or self.usual_hint)
+
+
+class CardAbsent(CardError):
+    """No reader, no card in it, or the card was pulled while at work: nothing of it is kept."""
+
+    usual_hint = "Insérez votre carte dans le lecteur, puce vers l’avant, et laissez-la en place."
+
+
+class UnknownCard(CardError):
+    """A card that is none of CPS3 and CPS4."""
+
+    usual_hint = "Cette carte n’est pas une carte CPS utilisable ici : insérez votre carte CPS."
+
+
+class CardFault(CardError):
+    """The card or the reader answered what makes no sense, passed a bound, or did not answer."""
+
+    usual_hint = "La carte ne répond pas correctement : retirez-la, essuyez la puce et remettez-la."
+
+
+class PinNeeded(CardError):
+    """The code porteur must be typed, in its form, before this can be done."""
+
+    usual_hint = "Tapez le code à quatre chiffres de votre carte."
+
+
+class PinWrong(PinNeeded):
+    """The code given is not the card's. `tries_left` is what the card says after it."""
+
+    def __init__(self, message: str, tries_left: int, *, hint: str = "") -> None:
+        plural = "s" if tries_left > 1 else ""
+        super().__init__(message, hint=hint or f"Code faux : il reste {tries_left} essai{plural}.")
+        self.tries_left = tries_left
+
+
+class LastTry(PinNeeded):
+    """One try is left: the code is not sent unless the person says so; nothing was sent."""
+
+    usual_hint = "Il ne reste qu’un essai avant le blocage : ne continuez que si vous êtes sûr de votre code."
+
+
+class PinBlocked(PinNeeded):
+    """No try is left."""
+
+    usual_hint = "Le code de la carte est bloqué : débloquez-le avec votre code de déblocage."
 
 
 class SignInError(CredentialError):
