@@ -184,7 +184,12 @@ class Box:
 
     def _intake(self, store: Store, images: Images, witness: Witness) -> list[Running]:
         reception = Reception(store, witness, self.config.box.realm)
-        desk = RisDesk(reception.accept, applications=self.config.ris.applications, clock=self._clock)
+        desk = RisDesk(
+            reception.accept,
+            applications=self.config.ris.applications,
+            refused=witness.message_refused,
+            clock=self._clock,
+        )
         self._mllp = MllpServer(self.config.ris, desk)
         self._dicom = DicomServer(self.config.modality, images, reception.accept_key_object)
 

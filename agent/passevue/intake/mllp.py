@@ -108,6 +108,7 @@ class MllpServer:
         reason = self._why_not(peer)
         if reason:
             log.warning("mllp_connection_refused", peer=peer, reason=reason)
+            self._desk.broken_off(peer, reason)
             sock.close()
             return
         connection = Connection(peer, self._ris, self._desk, self._tls, self._room, self._dismiss)

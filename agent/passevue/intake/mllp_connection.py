@@ -36,6 +36,10 @@ class Desk(Protocol):
         """The same for a message of more than `most` bytes, given its head."""
         ...
 
+    def broken_off(self, peer: str, reason: str) -> None:
+        """Hears that a connection was not taken, or was closed for what came on it."""
+        ...
+
 
 class Room:
     """Places for messages over `LARGE`, given in the order they are asked for. Who waits reads nothing."""
@@ -272,6 +276,7 @@ class Connection(asyncio.Protocol):
 
     def _give_up(self, event: str, reason: str) -> None:
         log.warning("mllp_connection_closed", peer=self.peer, cause=event, reason=reason)
+        self._desk.broken_off(self.peer, reason)
         self._frames.clear()
         self._end()
         if self._transport is not None and not self._busy:

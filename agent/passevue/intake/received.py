@@ -4,6 +4,7 @@ The intake knows neither the queue nor the documents. It is given one coroutine,
 thing is committed and synced to the disk (Q-01). Only then does the neighbour get its positive answer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -44,3 +45,11 @@ class Receipt:
     number: int
     duplicate: bool = False  # the same thing had come before: same answer, no second action
     conflict: bool = False  # the same control id had come with other content: a new entry, flagged
+
+
+Told = Callable[[str, str, str], None]
+"""Hears of all that is refused or broken off, for the audit trail: who spoke, from which address, what was answered."""
+
+
+def nobody(_sender: str, _peer: str, _said: str) -> None:
+    """A `Told` for who has no audit trail."""

@@ -16,7 +16,7 @@ import structlog
 from passevue.errors import Ack, Hl7Error, NoRoom, StoreError, Unreadable
 from passevue.intake.ack import Outcome, acknowledgement, echo
 from passevue.intake.hl7 import Segment, read_msh
-from passevue.intake.received import Receipt, Received
+from passevue.intake.received import Receipt, Received, Told, nobody
 from passevue.intake.ris_rules import read_ris_message, sender_of
 from passevue.intake.ris_values import Demand, Participant, RisMessage, Visibility
 
@@ -39,9 +39,11 @@ class RisDesk:
         accept: Accept,
         *,
         applications: Collection[str] = (),
+        refused: Told = nobody,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._accept = accept
+        self._refused = refused
         self._applications = frozenset(applications)
         self._clock = clock
 
@@ -54,10 +56,14 @@ class RisDesk:
             msh = read_msh(raw)
         except Unreadable as err:
             log.warning("ris_message_unanswerable", peer=peer, bytes=len(raw), reason=err.message)
+            self._refused("", peer, err.message)
             return None
         if echo(msh, 9).startswith("ACK"):
             return b""  # an acknowledgement is never acknowledged (HL7 v2.5 § 2.9.2): two ends would never stop
-        return acknowledgement(msh, await self._outcome(msh, raw, peer), self._clock())
+        outcome = await self._outcome(msh, raw, peer)
+        if outcome.error is not None:
+            self._tell(msh, peer, outcome.error)
+        return acknowledgement(msh, outcome, self._clock())
 
     def too_long(self, head: bytes, most: int, peer: str) -> bytes | None:
         """The ACK to a message that passed the bound of `most` bytes, of which `head` was kept."""
@@ -67,7 +73,15 @@ class RisDesk:
             return None
         error = Hl7Error(199, f"Expected a message of at most {most} bytes instead got more")
         _log_refusal(error, peer)
+        self._tell(msh, peer, error)
         return acknowledgement(msh, Outcome(error), self._clock())
+
+    def broken_off(self, peer: str, reason: str) -> None:
+        """A connection was not taken, or closed by the listener for what came on it."""
+        self._refused("", peer, reason)
+
+    def _tell(self, msh: Segment, peer: str, error: Hl7Error) -> None:
+        self._refused(sender_of(msh), peer, f"{error.ack} {error.code} {error.message}")
 
     async def _outcome(self, msh: Segment, raw: bytes, peer: str) -> Outcome:
         try:

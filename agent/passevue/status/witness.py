@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 
 from passevue import __version__
-from passevue.errors import Hl7Error, StoreError
+from passevue.errors import StoreError
 from passevue.intake.received import Received
 from passevue.intake.ris_values import RisMessage
 from passevue.national.registry import Exchange
@@ -56,11 +56,18 @@ class Witness:
             audit.message_received(received.received_at, received.sender, received.peer, str(received.kind), patients)
         )
 
-    def message_refused(self, error: Hl7Error, sender: str, peer: str) -> None:
+    def message_refused(self, sender: str, peer: str, said: str) -> None:
+        """`said` is the acknowledgement, code and text; or why a connection was broken off."""
         now = self._clock()
-        self._neighbours.failed(Neighbour.RIS, f"{error.ack} {error.code}", now)
-        self._metrics.received.labels("report", str(error.ack)).inc()
-        self._note(audit.input_refused(now, "MLLP", sender, peer, f"{error.ack} {error.code} {error.message}"))
+        answer = said[:2] if said[:2] in ("AE", "AR") else "none"
+        self._metrics.received.labels("report", answer).inc()
+        self._neighbours.failed(Neighbour.RIS, f"MLLP {answer}", now)
+        self._note(audit.input_refused(now, "MLLP", sender, peer, said))
+
+    def association_refused(self, sender: str, peer: str, said: str) -> None:
+        now = self._clock()
+        self._neighbours.failed(Neighbour.MODALITY, "A-ASSOCIATE", now)
+        self._note(audit.association_refused(now, sender, peer, said))
 
     def objects_taken(self, calling_ae: str, peer: str, studies: Mapping[str, int], failures: int) -> None:
         now = self._clock()
@@ -68,11 +75,6 @@ class Witness:
         outcome = Outcome.MINOR if failures else Outcome.SUCCESS
         said = f"{failures} objects refused" if failures else ""
         self._note(audit.objects_received(now, calling_ae, peer, studies, outcome, said))
-
-    def association_refused(self, calling_ae: str, peer: str, said: str) -> None:
-        now = self._clock()
-        self._neighbours.failed(Neighbour.MODALITY, "A-ASSOCIATE", now)
-        self._note(audit.association_refused(now, calling_ae, peer, said))
 
     def pacs_asked(self, error: Exception | None) -> None:
         now = self._clock()

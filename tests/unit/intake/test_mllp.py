@@ -404,6 +404,8 @@ async def test_a_fault_of_the_desk_costs_one_connection():
         def too_long(self, head: bytes, most: int, peer: str) -> bytes | None:
             return None
 
+        def broken_off(self, peer: str, reason: str) -> None: ...
+
     server = MllpServer(section(), Broken())
     async with running(server):
         for _ in range(2):
