@@ -7,6 +7,8 @@ Rules:
   dropped, rows with a UID already seen too. Two answers that disagree on whose study it is are an error.
 - The unique key of a level, and the class of an instance, must be there and be UIDs (PS3.5 § 9.1): without them nothing
   can be published. Every other key may be missing; a value that is not what its VR says counts as missing.
+- SOPClassUID is an optional key of C-FIND (PS3.4 table C.6-4), and dcmtk's dcmqrscp does not give it; nothing else says
+  it for certain, and a manifest without it is none. Such a PACS must be asked by QIDO-RS, where it is required.
 - Bounds: `MAX_SERIES`, `MAX_INSTANCES` in one study (the largest real ones have some 20,000 instances).
 """
 
@@ -145,7 +147,7 @@ def _own_uid(row: Row, key: str) -> str:
     if not is_uid(uid):
         raise CabinetError(
             f"PACS answers without a valid {key}",
-            hint="Le PACS ne donne pas les identifiants attendus : voyez avec son éditeur.",
+            hint=f"Le PACS ne donne pas {key} : faites-le activer par son éditeur, ou configurez son adresse DICOMweb.",
         )
     return uid
 
