@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pybase64
+
 from passevue.errors import Hl7Error
 from passevue.intake.hl7 import Message, Segment
 from passevue.intake.ris_identity import valid_oid
@@ -101,11 +103,11 @@ def _payload(data: Sequence[bytes], where: str) -> bytes:
 def _from_base64(encoded: bytes, where: str) -> bytes:
     """Strictly decoded; blanks and ends of line, with which some encoders wrap, are left out first."""
     try:
-        return binascii.a2b_base64(encoded, strict_mode=True)
+        return pybase64.b64decode(encoded, validate=True)  # ten times as fast as binascii
     except binascii.Error:
         pass
     try:
-        return binascii.a2b_base64(encoded.translate(None, _BLANKS), strict_mode=True)
+        return pybase64.b64decode(encoded.translate(None, _BLANKS), validate=True)
     except binascii.Error as err:
         raise Hl7Error(102, f"Expected base64 in OBX-5.5: {err}", location=where) from err
 
