@@ -46,15 +46,16 @@ class Apdu:
         """None when the lengths do not add up. Short APDUs only: these cards know no other."""
         if len(raw) < 4:
             return None
-        head, body = raw[:4], raw[4:]
+        cla, ins, p1, p2 = raw[:4]
+        body = raw[4:]
         if not body:
-            return cls(*head, b"", None)
+            return cls(cla, ins, p1, p2, b"", None)
         if len(body) == 1:
-            return cls(*head, b"", body[0] or 256)
+            return cls(cla, ins, p1, p2, b"", body[0] or 256)
         size, data, rest = body[0], body[1 : 1 + body[0]], body[1 + body[0] :]
         if size == 0 or len(data) != size or len(rest) > 1:
             return None
-        return cls(*head, data, (rest[0] or 256) if rest else None)
+        return cls(cla, ins, p1, p2, data, (rest[0] or 256) if rest else None)
 
     @property
     def p1p2(self) -> int:

@@ -49,27 +49,44 @@ class KeyEntry:
     certificate_file: int
     certificate: bytes
     usage: tuple[int, ...]
+    flags: tuple[int, ...] = (PRIVATE,)
     needs_pin: bool = True
 
 
 def key_entries(profile: Profile, keys: CardKeys) -> dict[Path, tuple[KeyEntry, ...]]:
     """The keys of each application, in the order of the card."""
     cps4 = profile.kind is Kind.CPS4
-    sig, aut = (0x10, 0x20) if cps4 else (0x81, 0x82)
-    entries = {
-        CONTACT: (
-            KeyEntry(AID_CONTACT + bytes([0x10 if cps4 else 0x01]), sig, "CPS_PRIV_SIG",
-                     "Certificat de Signature CPS", 0xA001, keys.signature.der, (NON_REPUDIATION,)),
-            KeyEntry(AID_CONTACT + bytes([0x20 if cps4 else 0x02]), aut, "CPS_PRIV_AUT",
-                     "Certificat d'Authentification CPS", 0xA002, keys.authentication.der, (DECRYPT, SIGN)),
-        )
-    }  # fmt: skip
-    if not cps4:
-        entries[CONTACTLESS] = (
-            KeyEntry(AID_CONTACT + b"\x03", 0x83, "CPS_PRIV_TECH_AUT", "Certificat Technique CPS", 0xA003,
-                     keys.technical.der, (SIGN,), needs_pin=False),
-        )  # fmt: skip
-    return entries
+    signature = KeyEntry(
+        AID_CONTACT + bytes([0x10 if cps4 else 0x01]),
+        0x10 if cps4 else 0x81,
+        "CPS_PRIV_SIG",
+        "Certificat de Signature CPS",
+        0xA001,
+        keys.signature.der,
+        (NON_REPUDIATION,),
+    )
+    authentication = KeyEntry(
+        AID_CONTACT + bytes([0x20 if cps4 else 0x02]),
+        0x20 if cps4 else 0x82,
+        "CPS_PRIV_AUT",
+        "Certificat d'Authentification CPS",
+        0xA002,
+        keys.authentication.der,
+        (DECRYPT, SIGN),
+        (PRIVATE, MODIFIABLE, 2),
+    )
+    technical = KeyEntry(
+        AID_CONTACT + b"\x03",
+        0x83,
+        "CPS_PRIV_TECH_AUT",
+        "Certificat Technique CPS",
+        0xA003,
+        keys.technical.der,
+        (SIGN,),
+        needs_pin=False,
+    )
+    contact: dict[Path, tuple[KeyEntry, ...]] = {CONTACT: (signature, authentication)}
+    return contact if cps4 else contact | {CONTACTLESS: (technical,)}
 
 
 def file_tree(profile: Profile, keys: CardKeys) -> Tree:
@@ -222,7 +239,7 @@ def _code(label: str, identifier: int, flags: bytes, *, common: bytes, lengths: 
 def private_key_entry(entry: KeyEntry) -> bytes:
     modes = {SIGN: INT_AUTH, DECRYPT: PSO_DEC, NON_REPUDIATION: PSO_CDS}
     rules = [der.sequence(der.bits(modes[use]), der.octets(b"\x01")) for use in entry.usage]
-    common = [der.utf8(entry.key_label), der.bits(PRIVATE)]
+    common = [der.utf8(entry.key_label), der.bits(*entry.flags)]
     if entry.needs_pin:
         common += [der.octets(b"\x01"), der.sequence(*rules)]
     return der.sequence(
