@@ -3,8 +3,9 @@
 Why not pynetdicom's SCU. Measured on loopback with its own acceptor as the far side, five C-FIND of three answers took
 460 ms: it writes command and data set apart without TCP_NODELAY, so that each pair waits 40 ms for a delayed
 acknowledgement, and its reactor sleeps between steps. It also reads a PDU of whatever length its header claims, and
-needs a thread for each association. What an SCU needs of DICOM is small and is bytes first in `pacs_pdu` and
-`pacs_dimse`.
+needs a thread for each association. With Orthanc as it comes, a study of 13 instances in four series took pynetdicom's
+SCU 580 ms, and takes 19 ms here, its note included; one of 3,000 instances 3.0 s and 1.2 s. What an SCU needs of DICOM
+is small and is bytes first in `pacs_pdu` and `pacs_dimse`.
 
 Rules:
 - A PDU longer than `MAX_PDU`, a command set longer than `MAX_COMMAND` or a data set longer than the caller allows ends
@@ -14,7 +15,8 @@ Rules:
   makes no sense).
 
 Fact: many PACS write command and data set apart too. TCP_QUICKACK, set again after each read because the kernel forgets
-it, has our side acknowledge at once: 40 ms less per answer with such a PACS (Orthanc, dcmtk and pynetdicom by default).
+it, has our side acknowledge at once: with such a PACS (Orthanc, dcmtk and pynetdicom by default) the 19 ms are 370 ms
+without it.
 """
 
 import asyncio
@@ -25,8 +27,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from passevue.errors import CabinetError, NetworkError, Unreadable
-from passevue.intake import pacs_dimse, pacs_pdu
-from passevue.intake.pacs_dimse import Command
+from passevue.intake import pacs_pdu
+from passevue.intake.association import PDU_HEADER, RELEASE_RP, PduType
+from passevue.intake.dimse import Command, p_data, read_command
 from passevue.intake.pacs_pdu import Accepted, Fragment, Offer
 
 MAX_PDU = 1 << 20  # longest PDU taken; reliability § 8
@@ -128,16 +131,18 @@ class Association:
         self._accepted = Accepted({}, 0)
         self._fragments: Iterator[Fragment] = iter(())
         self._last_message_id = 0
+        self.called = ""  # AE title of the PACS
 
     async def negotiate(self, address: Address, offers: Sequence[Offer]) -> None:
+        self.called = address.called
         self._writer.write(pacs_pdu.associate_request(address.called, address.calling, offers, OFFERED_PDU))
         kind, body = await self._pdu("to an association")
-        if kind == pacs_pdu.ASSOCIATE_RJ:
+        if kind == PduType.ASSOCIATE_RJ:
             with _understood():
                 reason = pacs_pdu.rejection(body)
             raise NetworkError(f"PACS rejects the association {reason}", hint=HINT_REFUSED)
         self._open = True
-        if kind != pacs_pdu.ASSOCIATE_AC:
+        if kind != PduType.ASSOCIATE_AC:
             raise CabinetError(f"PACS answers a request for an association with a PDU of type {kind}")
         with _understood():
             self._accepted = pacs_pdu.read_accept(body, offers)
@@ -160,11 +165,9 @@ class Association:
         self._last_message_id = self._last_message_id % 0xFFFF + 1
         return self._last_message_id
 
-    async def send(self, context_id: int, command: bytes, data: bytes | None = None) -> None:
+    async def send(self, context_id: int, command: bytes, data: bytes = b"") -> None:
         """Write one message whole, in one piece."""
-        pdus = pacs_pdu.data_pdus(context_id, command, self._accepted.max_pdu, command=True)
-        if data is not None:
-            pdus += pacs_pdu.data_pdus(context_id, data, self._accepted.max_pdu, command=False)
+        pdus = p_data(context_id, command, data, max_length=self._accepted.max_pdu)
         async with _deadline(self._timeout_s, "to what was sent"):
             with _connection_errors():
                 self._writer.write(pdus)
@@ -182,8 +185,8 @@ class Association:
         """
         context_id, data = await self._gather(MAX_COMMAND, is_command=True)
         with _understood():
-            command = pacs_dimse.read_command(data)
-        if not command.has_data:
+            command = read_command(data)
+        if not command.has_data_set:
             return Message(context_id, command)
         data_context_id, data = await self._gather(max_data, is_command=False)
         if data_context_id != context_id:
@@ -211,14 +214,14 @@ class Association:
             if fragment is not None:
                 return fragment
             kind, body = await self._pdu("to a query")
-            if kind != pacs_pdu.P_DATA:
+            if kind != PduType.DATA_TF:
                 raise NetworkError(f"PACS ends the association in the middle of an answer (PDU type {kind})")
             self._fragments = pacs_pdu.read_fragments(body)
 
     async def _pdu(self, asked: str) -> tuple[int, bytes]:
         async with _deadline(self._timeout_s, asked):
             with _connection_errors():
-                kind, length = pacs_pdu.HEADER.unpack(await self._reader.readexactly(pacs_pdu.HEADER.size))
+                kind, length = PDU_HEADER.unpack(await self._reader.readexactly(PDU_HEADER.size))
                 if length > MAX_PDU:
                     raise CabinetError(f"PACS sends a PDU of {length} bytes, {MAX_PDU} at most are taken")
                 return kind, await self._reader.readexactly(length)
@@ -229,7 +232,7 @@ class Association:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
             async with asyncio.timeout(RELEASE_WAIT_S):
                 self._writer.write(pacs_pdu.RELEASE_REQUEST)
-                await self._reader.readexactly(len(pacs_pdu.RELEASE_REPLY))
+                await self._reader.readexactly(len(RELEASE_RP))
 
     def drop(self) -> None:
         """Close, aborting what is still open; never waits."""

@@ -1,7 +1,7 @@
 """The PDUs of an association that we ask for, as bytes: what we send, what a PACS may answer (PS3.8 § 9.3).
 
-No socket here. Every length is checked against the bytes that are there before it is used; what does not fit is
-`Unreadable`, whatever its shape.
+No socket here; the codecs that an acceptor needs as well are in `association` and `dimse`. Every length is checked
+against the bytes that are there before it is used; what does not fit is `Unreadable`, whatever its shape.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,22 +9,24 @@ from dataclasses import dataclass
 from struct import Struct, error
 
 from passevue.errors import Unreadable
+from passevue.intake.association import (
+    APPLICATION_CONTEXT,
+    FIXED_FIELDS,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    AbortReason,
+    PduType,
+    item,
+    items,
+    pdu,
+    text,
+    write_abort,
+)
+from passevue.intake.dimse import PDV_HEADER
 
-HEADER = Struct(">BxL")  # type, length of what follows
-ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
+RELEASE_REQUEST = pdu(PduType.RELEASE_RQ, bytes(4))
+ABORT_REQUEST = write_abort(AbortReason.NOT_SPECIFIED, source=0)
 
-RELEASE_REQUEST = HEADER.pack(RELEASE_RQ, 4) + bytes(4)
-RELEASE_REPLY = HEADER.pack(RELEASE_RP, 4) + bytes(4)
-ABORT_REQUEST = HEADER.pack(ABORT, 4) + bytes(4)  # source 0: the service user
-
-APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-IMPLEMENTATION_CLASS_UID = "2.25.228312540312017471917131829571217127412"
-IMPLEMENTATION_VERSION = "PASSEVUE"
-PDV_OVERHEAD = 6  # length, context id, message control header
-
-_ITEM = Struct(">BxH")
-_FIXED = Struct(">H2x16s16s32x")  # protocol version, called and calling AE titles
-_PDV = Struct(">LBB")
 _REJECTION = Struct(">xBBB")
 _REJECTION_REASONS = {
     (1, 1): "no reason given",
@@ -67,29 +69,25 @@ class Fragment:
 
 def associate_request(called: str, calling: str, offers: Sequence[Offer], max_pdu: int) -> bytes:
     """A-ASSOCIATE-RQ: offer n has context id 2n + 1."""
-    user = _item(0x51, max_pdu.to_bytes(4, "big")) + _item(0x52, IMPLEMENTATION_CLASS_UID.encode())
+    user = item(0x51, max_pdu.to_bytes(4, "big")) + item(0x52, IMPLEMENTATION_CLASS_UID.encode())
     for offer in offers:
         if offer.as_scp:
             uid = offer.abstract_syntax.encode()
-            user += _item(0x54, len(uid).to_bytes(2, "big") + uid + b"\x00\x01")  # not as SCU, as SCP
-    user += _item(0x55, IMPLEMENTATION_VERSION.encode())
+            user += item(0x54, len(uid).to_bytes(2, "big") + uid + b"\x00\x01")  # not as SCU, as SCP
+    user += item(0x55, IMPLEMENTATION_VERSION_NAME.encode())
     contexts = b"".join(_context(2 * number + 1, offer) for number, offer in enumerate(offers))
     body = (
-        _FIXED.pack(1, called.ljust(16).encode("ascii"), calling.ljust(16).encode("ascii"))
-        + _item(0x10, APPLICATION_CONTEXT.encode())
+        FIXED_FIELDS.pack(1, called.ljust(16).encode("ascii"), calling.ljust(16).encode("ascii"))
+        + item(0x10, APPLICATION_CONTEXT.encode())
         + contexts
-        + _item(0x50, user)
+        + item(0x50, user)
     )
-    return HEADER.pack(ASSOCIATE_RQ, len(body)) + body
+    return pdu(PduType.ASSOCIATE_RQ, body)
 
 
 def _context(context_id: int, offer: Offer) -> bytes:
-    syntaxes = b"".join(_item(0x40, syntax.encode()) for syntax in offer.transfer_syntaxes)
-    return _item(0x20, bytes((context_id, 0, 0, 0)) + _item(0x30, offer.abstract_syntax.encode()) + syntaxes)
-
-
-def _item(kind: int, content: bytes) -> bytes:
-    return _ITEM.pack(kind, len(content)) + content
+    syntaxes = b"".join(item(0x40, syntax.encode()) for syntax in offer.transfer_syntaxes)
+    return item(0x20, bytes((context_id, 0, 0, 0)) + item(0x30, offer.abstract_syntax.encode()) + syntaxes)
 
 
 def read_accept(body: bytes, offers: Sequence[Offer]) -> Accepted:
@@ -98,11 +96,11 @@ def read_accept(body: bytes, offers: Sequence[Offer]) -> Accepted:
     Raises:
         Unreadable: items that overrun, a context that was not offered, or a transfer syntax that was not.
     """
-    if len(body) < _FIXED.size:
-        raise Unreadable(f"A-ASSOCIATE-AC of {len(body)} bytes, at least {_FIXED.size} expected")
+    if len(body) < FIXED_FIELDS.size:
+        raise Unreadable(f"A-ASSOCIATE-AC of {len(body)} bytes, at least {FIXED_FIELDS.size} expected")
     contexts: dict[str, tuple[int, str]] = {}
     max_pdu = 0
-    for kind, content in _items(body[_FIXED.size :]):
+    for kind, content in items(body[FIXED_FIELDS.size :]):
         if kind == 0x21:
             contexts |= _accepted_context(content, offers)
         elif kind == 0x50:
@@ -119,34 +117,17 @@ def _accepted_context(content: bytes, offers: Sequence[Offer]) -> dict[str, tupl
     number, even = divmod(context_id - 1, 2)
     if even or not 0 <= number < len(offers):
         raise Unreadable(f"presentation context {context_id} accepted but never offered")
-    syntaxes = [_uid(value) for kind, value in _items(content[4:]) if kind == 0x40]
+    syntaxes = [text(value) for kind, value in items(content[4:]) if kind == 0x40]
     if len(syntaxes) != 1 or syntaxes[0] not in offers[number].transfer_syntaxes:
         raise Unreadable(f"presentation context {context_id} accepted with a transfer syntax never offered")
     return {offers[number].abstract_syntax: (context_id, syntaxes[0])}
 
 
 def _max_pdu(content: bytes) -> int:
-    for kind, value in _items(content):
+    for kind, value in items(content):
         if kind == 0x51 and len(value) == 4:
             return int.from_bytes(value, "big")
     return 0
-
-
-def _uid(value: bytes) -> str:
-    return value.rstrip(b"\0 ").decode("ascii", "replace")
-
-
-def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
-    position = 0
-    while position < len(data):
-        try:
-            kind, length = _ITEM.unpack_from(data, position)
-        except error as err:
-            raise Unreadable("item header cut short") from err
-        position += _ITEM.size + length
-        if position > len(data):
-            raise Unreadable(f"item {kind:#04x} claims {length} bytes, more than there are")
-        yield kind, data[position - length : position]
 
 
 def rejection(body: bytes) -> str:
@@ -167,23 +148,11 @@ def read_fragments(body: bytes) -> Iterator[Fragment]:
     position = 0
     while position < len(body):
         try:
-            length, context_id, control = _PDV.unpack_from(body, position)
+            length, context_id, control = PDV_HEADER.unpack_from(body, position)
         except error as err:
             raise Unreadable("presentation data value cut short") from err
         end = position + 4 + length
         if length < 2 or end > len(body):
             raise Unreadable(f"presentation data value claims {length} bytes, {len(body) - position - 4} are there")
-        yield Fragment(context_id, bool(control & 1), bool(control & 2), body[position + _PDV.size : end])
+        yield Fragment(context_id, bool(control & 1), bool(control & 2), body[position + PDV_HEADER.size : end])
         position = end
-
-
-def data_pdus(context_id: int, data: bytes, max_pdu: int, *, command: bool) -> bytes:
-    """`data` as P-DATA-TF PDUs no longer than the peer takes."""
-    room = max(max_pdu - PDV_OVERHEAD, 1024) if max_pdu else 1 << 16
-    pieces = [data[start : start + room] for start in range(0, len(data), room)] or [b""]
-    pdus = []
-    for number, piece in enumerate(pieces, 1):
-        control = (1 if command else 0) | (2 if number == len(pieces) else 0)
-        pdus.append(HEADER.pack(P_DATA, len(piece) + PDV_OVERHEAD))
-        pdus.append(_PDV.pack(len(piece) + 2, context_id, control) + piece)
-    return b"".join(pdus)

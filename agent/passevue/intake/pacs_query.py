@@ -20,7 +20,7 @@ from passevue.intake.pacs_answers import (
     study_of,
 )
 from passevue.intake.pacs_association import Association
-from passevue.intake.pacs_dimse import Field, check_end, request
+from passevue.intake.pacs_dimse import Field, check_end, is_pending, request, status_of
 from passevue.intake.pacs_identifier import read_identifier, write_identifier
 from passevue.intake.study import Series, Study
 
@@ -65,8 +65,8 @@ async def find(
         command = message.command
         if command.field != Field.C_FIND_RSP or command.message_id != message_id:
             raise CabinetError(f"PACS answers a C-FIND with message {command.field:#06x} to another request")
-        if not command.is_pending:
-            check_end(command.status, "C-FIND")
+        if not is_pending(command):
+            check_end(status_of(command), "C-FIND")
             return rows
         try:
             rows.append(read_identifier(message.data))

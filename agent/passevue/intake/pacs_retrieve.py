@@ -8,11 +8,12 @@ the box look at the study once more.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from struct import Struct
 
 from passevue.errors import CabinetError, NetworkError
+from passevue.intake import part10
+from passevue.intake.dimse import Status, Tag, response
 from passevue.intake.pacs_association import Association, Message
-from passevue.intake.pacs_dimse import Field, check_end, request, store_response
+from passevue.intake.pacs_dimse import Field, check_end, is_pending, request, status_of
 from passevue.intake.pacs_identifier import write_identifier
 from passevue.intake.pacs_notes import KEY_OBJECT_SELECTION, MAX_NOTE
 from passevue.intake.study import Reference
@@ -24,7 +25,6 @@ ARRIVAL_WAIT_S = 2.0  # an image manager that answers before its last object is 
 ARRIVAL_LOOK_S = 0.05
 
 Arrived = Callable[[str], Awaitable[bytes | None]]
-_SHORT_ELEMENT, _LONG_ELEMENT = Struct("<HH2sH"), Struct("<HH2s2xL")
 
 
 async def c_get(assoc: Association, note: Reference) -> bytes:
@@ -52,10 +52,14 @@ async def c_get(assoc: Association, note: Reference) -> bytes:
 async def _take(assoc: Association, message: Message, note: Reference) -> bytes:
     command = message.command
     context_id, transfer_syntax = assoc.context(KEY_OBJECT_SELECTION)
-    if message.context_id != context_id or command.sop_instance_uid != note.SOPInstanceUID or not message.data:
+    if (
+        message.context_id != context_id
+        or command.uid(Tag.AffectedSOPInstanceUID) != note.SOPInstanceUID
+        or not message.data
+    ):
         raise CabinetError("PACS answers a C-GET with another object than asked for")
-    await assoc.send(context_id, store_response(command, 0x0000))
-    return part_10(note, transfer_syntax, message.data)
+    await assoc.send(context_id, response(command, Status.SUCCESS))
+    return part10.write_meta(note.SOPClassUID, note.SOPInstanceUID, transfer_syntax, assoc.called) + message.data
 
 
 async def c_move(assoc: Association, note: Reference, destination: str, arrived: Arrived) -> bytes:
@@ -87,15 +91,16 @@ def _ends(message: Message, field: Field, message_id: int) -> bool:
     command = message.command
     if command.field != field or command.message_id != message_id:
         raise CabinetError(f"PACS answers a {field.name} with message {command.field:#06x} to another request")
-    if command.is_pending:
+    if is_pending(command):
         return False
-    if command.status == 0xA801:
+    status = status_of(command)
+    if status == 0xA801:
         raise NetworkError(
             "PACS does not know the destination of the C-MOVE",
             hint="Déclarez dans le PACS le titre AE de la box, son adresse et son port comme destination.",
         )
-    if command.status != WITH_FAILURES:  # whether the note came is seen by itself
-        check_end(command.status, field.name.removesuffix("_RSP").replace("_", "-"))
+    if status != WITH_FAILURES:  # whether the note came is seen by itself
+        check_end(status, field.name.removesuffix("_RSP").replace("_", "-"))
     return True
 
 
@@ -108,22 +113,3 @@ def _identifier(note: Reference) -> bytes:
             "SOPInstanceUID": note.SOPInstanceUID,
         }
     )
-
-
-def part_10(note: Reference, transfer_syntax: str, data_set: bytes) -> bytes:
-    """A data set as it came on the wire, with the preamble and file meta of PS3.10 § 7.1."""
-    meta = (
-        _LONG_ELEMENT.pack(2, 0x0001, b"OB", 2)
-        + b"\x00\x01"
-        + _meta_uid(0x0002, note.SOPClassUID)
-        + _meta_uid(0x0003, note.SOPInstanceUID)
-        + _meta_uid(0x0010, transfer_syntax)
-    )
-    group_length = _SHORT_ELEMENT.pack(2, 0, b"UL", 4) + len(meta).to_bytes(4, "little")
-    return bytes(128) + b"DICM" + group_length + meta + data_set
-
-
-def _meta_uid(element: int, uid: str) -> bytes:
-    value = uid.encode("ascii")
-    value += b"\0" * (len(value) % 2)
-    return _SHORT_ELEMENT.pack(2, element, b"UI", len(value)) + value

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from passevue import config
 from passevue.errors import CabinetError, NetworkError
 from passevue.intake import pacs_pdu, pacs_query
+from passevue.intake.association import PDU_HEADER, RELEASE_RP, PduType
 from passevue.intake.pacs_association import MAX_COMMAND, MAX_IDENTIFIER, MAX_PDU, Address, associated
 from passevue.intake.pacs_dicom import FIND, RETRIEVE, DicomPacs
 from passevue.intake.pacs_identifier import write_identifier
@@ -36,7 +37,13 @@ def accept() -> bytes:
         for number, syntax in ((1, ImplicitVRLittleEndian), (3, ImplicitVRLittleEndian), (5, ExplicitVRLittleEndian))
     )
     body = bytes(68) + contexts + item(0x50, item(0x51, bytes(4)))
-    return pacs_pdu.HEADER.pack(pacs_pdu.ASSOCIATE_AC, len(body)) + body
+    return PDU_HEADER.pack(PduType.ASSOCIATE_AC, len(body)) + body
+
+
+def fragment(context_id: int, data: bytes, *, is_command: bool = False) -> bytes:
+    """One P-DATA-TF with one value, the last."""
+    value = bytes((context_id, 2 | is_command)) + data
+    return PDU_HEADER.pack(PduType.DATA_TF, len(value) + 4) + len(value).to_bytes(4, "big") + value
 
 
 def command(*, field: int = 0x8020, message_id: int = 1, status: int = 0, data: bool = False) -> bytes:
@@ -50,11 +57,11 @@ def command(*, field: int = 0x8020, message_id: int = 1, status: int = 0, data: 
         + b"\0\0\x00\x09\x02\0\0\0"
         + status.to_bytes(2, "little")
     )
-    return pacs_pdu.data_pdus(1, elements, 0, command=True)
+    return fragment(1, elements, is_command=True)
 
 
 def pending(message_id: int, **keys: str) -> bytes:
-    data = pacs_pdu.data_pdus(1, write_identifier(keys), 0, command=False)
+    data = fragment(1, write_identifier(keys))
     return command(message_id=message_id, status=0xFF00, data=True) + data
 
 
@@ -91,13 +98,13 @@ class Scripted:
         requests = 0
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
-                kind, length = pacs_pdu.HEADER.unpack(await reader.readexactly(6))
+                kind, length = PDU_HEADER.unpack(await reader.readexactly(6))
                 body = await reader.readexactly(length)
-                if kind == pacs_pdu.ASSOCIATE_RQ:
+                if kind == PduType.ASSOCIATE_RQ:
                     writer.write(self.opening if self.opening is not None else accept())
-                elif kind == pacs_pdu.RELEASE_RQ:
-                    writer.write(pacs_pdu.RELEASE_REPLY)
-                elif kind == pacs_pdu.ABORT:
+                elif kind == PduType.RELEASE_RQ:
+                    writer.write(RELEASE_RP)
+                elif kind == PduType.ABORT:
                     self.aborted.set()
                 elif list(pacs_pdu.read_fragments(body))[-1].is_command is False:
                     requests += 1
@@ -158,7 +165,7 @@ async def test_good_answers_byte_by_byte(far: Scripted) -> None:
 
 async def test_a_pdu_of_which_the_header_lies_is_never_waited_for(far: Scripted) -> None:
     for length in (MAX_PDU + 1, 0xFFFFFFFF):
-        far.script = lambda _, length=length: [pacs_pdu.HEADER.pack(pacs_pdu.P_DATA, length)]  # type: ignore[misc]
+        far.script = lambda _, length=length: [PDU_HEADER.pack(PduType.DATA_TF, length)]  # type: ignore[misc]
         far.stays = True
         with pytest.raises(CabinetError, match="PDU of"):
             await find(far)
@@ -170,7 +177,7 @@ async def test_messages_past_their_bounds_are_cut(far: Scripted) -> None:
         head = [] if is_command else [command(status=0xFF00, data=True)]
         control = 1 if is_command else 0
         piece = bytes(60_000)
-        pdu = pacs_pdu.HEADER.pack(pacs_pdu.P_DATA, len(piece) + 6)
+        pdu = PDU_HEADER.pack(PduType.DATA_TF, len(piece) + 6)
         pdu += (len(piece) + 2).to_bytes(4, "big") + bytes((1, control)) + piece
         return lambda _: [*head, *[pdu] * (size // len(piece) + 1)]
 
@@ -189,11 +196,11 @@ async def test_messages_past_their_bounds_are_cut(far: Scripted) -> None:
         command(field=0x0001),
         command(status=0xFF00),
         command(status=0xFF00, data=True) + command(),
-        command(status=0xFF00, data=True) + pacs_pdu.data_pdus(3, b"", 0, command=False),
-        command(status=0xFF00, data=True) + pacs_pdu.data_pdus(1, b"\x08", 0, command=False),
-        pacs_pdu.data_pdus(1, b"", 0, command=True),
-        pacs_pdu.data_pdus(1, b"\x08", 0, command=False),
-        pacs_pdu.HEADER.pack(pacs_pdu.P_DATA, 4) + b"\xff" * 4,
+        command(status=0xFF00, data=True) + fragment(3, b""),
+        command(status=0xFF00, data=True) + fragment(1, b"\x08"),
+        fragment(1, b"", is_command=True),
+        fragment(1, b"\x08"),
+        PDU_HEADER.pack(PduType.DATA_TF, 4) + b"\xff" * 4,
         pending(1, SeriesInstanceUID="1.2"),
         pending(1, StudyInstanceUID="../.."),
     ],
@@ -235,7 +242,7 @@ async def test_an_opening_that_is_none(far: Scripted) -> None:
         far.opening = silence
         with pytest.raises(NetworkError):
             await find(far, timeout_s=0.1)
-    rejection = pacs_pdu.HEADER.pack(pacs_pdu.ASSOCIATE_RJ, 4)
+    rejection = PDU_HEADER.pack(PduType.ASSOCIATE_RJ, 4)
     far.opening = rejection + b"\0\x01\x01\x03"
     with pytest.raises(NetworkError, match="calling AE title not recognized"):
         await find(far)

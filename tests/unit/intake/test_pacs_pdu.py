@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.presentation import build_context
 
 from passevue.errors import Unreadable
 from passevue.intake import pacs_pdu
+from passevue.intake.dimse import p_data
 from passevue.intake.pacs_pdu import Accepted, Offer
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -85,30 +86,8 @@ def test_rejections_are_said_in_words() -> None:
         pacs_pdu.rejection(b"\0")
 
 
-@pytest.mark.parametrize("size", [0, 1, 1017, 1018, 1019, 5000])
-def test_data_longer_than_the_peer_takes_is_cut_in_pieces_that_pynetdicom_joins(size: int) -> None:
-    data = bytes(number % 251 for number in range(size))
-    stream = pacs_pdu.data_pdus(3, data, 1024, command=False)
-    joined = b""
-    lasts = []
-    while stream:
-        length = int.from_bytes(stream[2:6], "big")
-        assert length <= 1024 + pacs_pdu.PDV_OVERHEAD
-        pdu = P_DATA_TF()
-        pdu.decode(stream[: 6 + length])
-        [item] = pdu.presentation_data_value_items
-        assert item.context_id == 3
-        assert item.data[0] & 1 == 0
-        lasts.append(bool(item.data[0] & 2))
-        joined += item.data[1:]
-        stream = stream[6 + length :]
-    assert joined == data
-    assert lasts == [False] * (len(lasts) - 1) + [True]
-
-
 def test_fragments_are_read_back() -> None:
-    pdus = pacs_pdu.data_pdus(1, b"command!", 0, command=True), pacs_pdu.data_pdus(1, b"data", 0, command=False)
-    fragments = list(pacs_pdu.read_fragments(b"".join(pdu[6:] for pdu in pdus)))
+    fragments = list(pacs_pdu.read_fragments(p_data(1, b"command!")[6:] + p_data(1, b"", b"data")[6:]))
     assert [(one.is_command, one.is_last, one.data) for one in fragments] == [
         (True, True, b"command!"),
         (False, True, b"data"),
