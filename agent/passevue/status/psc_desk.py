@@ -1,0 +1,118 @@
+"""Pro Santé Connect as the sign-in page uses it: phones that ring, browsers that leave and come back. No session here.
+
+What is under way belongs to one browser (`visits`), known by its cookie: an approval or a callback is worth nothing to
+another. Phones ring at a pace: five requests in ten minutes from one address, twenty in all.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Container, Mapping
+from datetime import datetime
+from time import monotonic
+
+from passevue.errors import BoxError, Refused, SignInError
+from passevue.national.psc import Psc, PscSession
+from passevue.national.psc_claims import usable_situations
+from passevue.status.attempts import Pace
+from passevue.status.roles import Person
+from passevue.status.visits import Push, PushPhase, Visit, Visits
+
+PUSHES, PUSHES_OF_ALL, PUSH_WINDOW_S = 5, 20, 600.0
+_PHASES = {"access_denied": PushPhase.REFUSED, "expired_token": PushPhase.EXPIRED}
+
+
+class PscDesk:
+    """People on their way to Pro Santé Connect and back. `psc` None: this box does not have it."""
+
+    def __init__(self, psc: Psc | None, visits: Visits, clock: Callable[[], datetime]) -> None:
+        self._psc = psc
+        self._visits = visits
+        self._clock = clock
+        self._pushes = Pace(PUSHES, PUSH_WINDOW_S)
+        self._pushes_of_all = Pace(PUSHES_OF_ALL, PUSH_WINDOW_S)
+        self._waiting: asyncio.Queue[Push] = asyncio.Queue()
+
+    @property
+    def there(self) -> bool:
+        return self._psc is not None
+
+    async def begin_push(self, cookie: str, id_nat: str, address: str) -> None:
+        """Ring the phone of `id_nat` for the browser of `cookie`.
+
+        Raises:
+            SignInError, CredentialError, NetworkError, TrustError: it was not rung.
+            Refused: `push-pace`, `no-psc`.
+        """
+        now = monotonic()
+        if not self._pushes.take(address, now) or not self._pushes_of_all.take("", now):
+            raise Refused("push-pace", "too many phones were rung")
+        request = await self._there().begin_ciba(id_nat)
+        visit = self._visits.keep(cookie, self._clock())
+        _drop(visit)
+        visit.push = Push(request)
+        self._waiting.put_nowait(visit.push)
+
+    def approved(self, cookie: str) -> PscSession | None:
+        """What was approved on the phone for this browser, given once; None while nothing was."""
+        visit = self._visits.find(cookie, self._clock())
+        push = visit.push if visit is not None else None
+        if visit is None or push is None or push.session is None:
+            return None
+        visit.push = None
+        return push.session
+
+    def give_up(self, cookie: str) -> None:
+        """The person at this browser no longer waits."""
+        visit = self._visits.find(cookie, self._clock())
+        if visit is not None:
+            _drop(visit)
+
+    async def begin_code(self, cookie: str) -> str:
+        """Where to send the browser of `cookie`. Raises: NetworkError; Refused `no-psc`."""
+        request = await self._there().begin_code()
+        self._visits.keep(cookie, self._clock()).code = request
+        return request.url
+
+    async def finish_code(self, cookie: str, query: Mapping[str, str]) -> PscSession:
+        """Whoever came back. Raises as `Psc.finish_code`."""
+        visit = self._visits.forget(cookie)
+        return await self._there().finish_code(visit.code if visit is not None else None, query)
+
+    async def run(self) -> None:
+        """Waits for those who were asked; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(self._wait_for(await self._waiting.get()), name="sign-in-phone")
+
+    async def _wait_for(self, push: Push) -> None:
+        try:
+            session = await self._there().finish_ciba(push.request)
+        except SignInError as err:
+            push.error, push.phase = err, _PHASES.get(err.code, PushPhase.FAILED)
+        except BoxError as err:
+            push.error, push.phase = err, PushPhase.FAILED
+        else:
+            if push.dropped:
+                with contextlib.suppress(BoxError):
+                    await session.end()
+            else:
+                push.session, push.phase = session, PushPhase.APPROVED
+        push.changed.set()
+
+    def _there(self) -> Psc:
+        if self._psc is None:
+            raise Refused("no-psc", "Pro Santé Connect is not set up")
+        return self._psc
+
+
+def _drop(visit: Visit) -> None:
+    if visit.push is not None:
+        visit.push.dropped = True
+        visit.push = None
+
+
+def person_of_psc(session: PscSession, structures: Container[str]) -> Person:
+    """Who signed in, with the situations in a structure of this box."""
+    who = session.person
+    profession = who.exercices[0].profession if who.exercices else ""
+    return Person(who.id_nat, who.family, who.given, profession, usable_situations(who, structures))

@@ -1,0 +1,75 @@
+"""What is under way at a browser that has not signed in: a question to Pro Santé Connect, a word to show next.
+
+Kept for fifteen minutes under the hash of the browser's cookie, at most 512 of them; nothing is kept for a browser that
+only looked. No I/O.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from passevue.errors import BoxError
+from passevue.national.psc import CibaRequest, CodeRequest, PscSession
+
+KEEP = timedelta(minutes=15)
+MOST = 512
+
+
+class PushPhase(StrEnum):
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Push:
+    """A request on somebody's phone. `session` once approved; `error` once failed."""
+
+    request: CibaRequest
+    phase: PushPhase = PushPhase.WAITING
+    session: PscSession | None = None
+    error: BoxError | None = None
+    dropped: bool = False  # the person at this browser gave up: an approval that still comes is ended at once
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # set once it is decided
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Visit:
+    """One browser before its sign-in. `notice`: a code of `people_words` and what fills it, shown once."""
+
+    at: datetime
+    notice: tuple[str, dict[str, str | int]] | None = None
+    push: Push | None = None
+    code: CodeRequest | None = None
+
+
+class Visits:
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, Visit] = OrderedDict()
+
+    def find(self, cookie: str, now: datetime) -> Visit | None:
+        visit = self._kept.get(_hash(cookie)) if cookie else None
+        return visit if visit is not None and abs(now - visit.at) < KEEP else None
+
+    def keep(self, cookie: str, now: datetime) -> Visit:
+        """The visit of this browser, made when there is none."""
+        key = _hash(cookie)
+        visit = self.find(cookie, now) or Visit(now)
+        visit.at = now
+        self._kept[key] = visit
+        self._kept.move_to_end(key)
+        while len(self._kept) > MOST:
+            self._kept.popitem(last=False)
+        return visit
+
+    def forget(self, cookie: str) -> Visit | None:
+        return self._kept.pop(_hash(cookie), None)
+
+
+def _hash(cookie: str) -> bytes:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).digest()
