@@ -214,7 +214,7 @@ class Machine:
         if apdu.p1 == 0x03 and not fids:
             return self.directory[:-1] or MF
         if apdu.p1 in (0x00, 0x01, 0x02):
-            return MF if fids == MF and apdu.p1 == 0 else self.directory + fids if len(fids) == 1 else ()
+            return MF if fids == MF else self.directory + fids if len(fids) == 1 else ()
         if apdu.p1 == 0x08:
             return MF + fids if fids[:1] != MF else ()
         if apdu.p1 == 0x09:

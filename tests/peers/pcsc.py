@@ -193,7 +193,7 @@ def _free_ports(count: int) -> int:
         with contextlib.ExitStack() as held:
             first = held.enter_context(socket.socket())
             first.bind(("", 0))
-            start = first.getsockname()[1]
+            start: int = first.getsockname()[1]
             try:
                 for port in range(start + 1, start + count):
                     held.enter_context(socket.socket()).bind(("", port))
