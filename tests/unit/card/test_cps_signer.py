@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from passevue.card.cps_signer import CpsSigner, card_tls_key
+from passevue.card.cps_signer import CpsSigner
+from passevue.card.key_signer import tls_key_of
 from passevue.card.signer import Signer
 from passevue.errors import BoxError, CardAbsent, CardFault, CredentialError, PinBlocked, PinNeeded, TrustError
 from passevue.national.vihf import Lps, Role, VihfFacts, build_vihf
@@ -84,7 +85,7 @@ def test_each_key_has_its_one_use(card_keys: CardKeys) -> None:
     assert caught.value.hint
     loop = asyncio.new_event_loop()
     with pytest.raises(CredentialError, match="authentication certificate"):
-        card_tls_key(OnlySigns(card_keys.signature), loop)
+        tls_key_of(OnlySigns(card_keys.signature), loop)
     loop.close()
 
 

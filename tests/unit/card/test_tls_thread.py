@@ -12,7 +12,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from passevue.card.cps_signer import card_tls_key
+from passevue.card.key_signer import tls_key_of
 from passevue.card.tls_thread import TlsThread
 from passevue.errors import (
     BoxError,
@@ -74,7 +74,7 @@ async def far(server_key: KeyPaths, persons: Persons) -> AsyncIterator[Far]:
 @asynccontextmanager
 async def connections(card: OnlySigns, authority: Pki, persons: Persons, **options: float) -> AsyncIterator[TlsThread]:
     context = ssl.create_default_context(cafile=str(authority.authority))
-    key, operation = card_tls_key(card, asyncio.get_running_loop(), [persons.sub_authority])
+    key, operation = tls_key_of(card, asyncio.get_running_loop(), [persons.sub_authority])
     operation._timeout_s = options.get("timeout_s", 20.0)
     async with TlsThread(context, key, operation) as https:
         yield https
@@ -215,7 +215,7 @@ async def test_a_swapped_cards_signature_opens_no_connection(
 
 async def test_a_server_of_another_authority_gets_no_signature(far: Far, persons: Persons, cps3: OnlySigns) -> None:
     context = ssl.create_default_context(cafile=str(persons.authority))
-    key, operation = card_tls_key(cps3, asyncio.get_running_loop())
+    key, operation = tls_key_of(cps3, asyncio.get_running_loop())
     async with TlsThread(context, key, operation) as https:
         with pytest.raises(TrustError) as caught:
             await https.request("GET", f"{far.url}/a")
@@ -251,7 +251,7 @@ async def test_a_handshake_begun_on_the_main_loop_fails_instead_of_hanging(
     far: Far, organisations: Pki, persons: Persons, cps3: OnlySigns
 ) -> None:
     context = ssl.create_default_context(cafile=str(organisations.authority))
-    key, operation = card_tls_key(cps3, asyncio.get_running_loop())
+    key, operation = tls_key_of(cps3, asyncio.get_running_loop())
     async with TlsThread(context, key, operation):
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientError):
