@@ -25,7 +25,7 @@ import structlog
 
 from passevue.config import Config
 from passevue.document.kos import Maker
-from passevue.document.request import read_request, tasks, tasks_of_key_object
+from passevue.document.request import earlier_versions, left_out, read_request, tasks, tasks_of_key_object
 from passevue.errors import BoxError, ConfigError, StoreError
 from passevue.intake.images import Images
 from passevue.intake.mllp import MllpServer
@@ -255,7 +255,10 @@ class Reception:
             Hl7Error: message and report do not agree.
             StoreError: it could not be kept.
         """
-        receipt = await self._store.put(received, tasks(read_request(message, self._realm)))
+        request = read_request(message, self._realm)
+        earlier = earlier_versions(request)
+        dropped = left_out(request, await self._store.studies_of(earlier)) if earlier else ()
+        receipt = await self._store.put(received, (*tasks(request), *dropped))
         self._witness.message_taken(message, received)
         return receipt
 

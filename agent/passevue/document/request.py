@@ -8,7 +8,7 @@ Two kinds of no (hl7v2.md § 5):
 Nothing here holds an identity in its messages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,10 +33,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing to do for one study. Tasks of one study are done one after the other, in order of arrival (Q-07)."""
+    """One thing to do for one study. Tasks of one study are done one after the other, in order of arrival (Q-07).
+
+    `report` is what all versions of the report that asks for it share, empty when no report does.
+    """
 
     action: Action
     study_uid: str
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,29 @@ def tasks(request: Request) -> tuple[Task, ...]:
     if request.report is None:
         return (Task(Action.REFRESH, request.message.study_uid),)
     action = Action.WITHDRAW if request.message.demand is Demand.DELETE else Action.PUBLISH
-    return tuple(Task(action, exam.study_uid) for exam in request.report.exams)
+    return tuple(Task(action, exam.study_uid, report_key(request.report)) for exam in request.report.exams)
+
+
+def report_key(report: Report) -> str:
+    """What the versions of a report share: their setId, else (older files) the id of this one."""
+    return (report.set_id or report.id).text
+
+
+def earlier_versions(request: Request) -> frozenset[str]:
+    """`report_key` of the versions that this message replaces; none when it replaces nothing."""
+    report = request.report
+    if report is None or request.message.demand not in (Demand.REPLACE, Demand.VISIBILITY):
+        return frozenset()
+    replaced = {report.replaced_id.text} if report.replaced_id else set()
+    return frozenset({report_key(report)} | replaced)
+
+
+def left_out(request: Request, studies: Collection[str]) -> tuple[Task, ...]:
+    """A withdrawal of each of `studies`, which earlier versions named, that this version no longer speaks of."""
+    if request.report is None:
+        return ()
+    gone = sorted(set(studies) - {exam.study_uid for exam in request.report.exams})
+    return tuple(Task(Action.WITHDRAW, study_uid, report_key(request.report)) for study_uid in gone)
 
 
 def tasks_of_key_object(key_object: KeyObject) -> tuple[Task, ...]:

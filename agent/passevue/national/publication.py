@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
+from passevue.document.header import Exam
 from passevue.document.kos import same_content
 from passevue.document.record import Record, record_of
 from passevue.document.request import Action, Request, publishable, read_request
@@ -20,7 +21,7 @@ from passevue.errors import Hl7Error, Refused, StudyAbsent, Unreadable
 from passevue.intake.key_object import is_rejection, read_key_object
 from passevue.intake.pacs import Pacs
 from passevue.intake.received import Kind
-from passevue.intake.ris import read_ris_message
+from passevue.intake.ris import Demand, read_ris_message
 from passevue.intake.study import Study
 from passevue.national.outcome import StaleTarget
 from passevue.national.registry import Registry
@@ -132,9 +133,11 @@ class Publication:
         return made
 
     def _withdraw(self, request: Request, study_uid: str, archived: Archived | None) -> Submission | Nothing:
-        """The report was deleted. A manifest that stands on another report of the study stays."""
+        """The report was deleted, or its new version leaves the study out. What stands on another report stays."""
         known = _record(archived)
         case = _case(_record_for_withdrawal(request, known), study_uid, archived)
+        if case.published is None and request.message.demand is not Demand.DELETE:
+            return Nothing("never-published")  # left out of a new version before anything of it was published
         if archived is None or (case.published is None and not archived.document_unique_id):
             raise Refused(
                 "never-published",
@@ -205,10 +208,9 @@ def _record(archived: Archived | None) -> Record:
 
 def _case(record: Record, study_uid: str, archived: Archived | None) -> Case:
     report = record.report
-    exam = report.exam_of(study_uid) if report else None
-    if report is None or exam is None:
-        raise Refused("study-not-in-report", "expected the study in the report that speaks of it")
-    return Case(report, exam, record, archived)
+    if report is None:
+        raise Refused("report-unknown", "expected the report that speaks of the study")
+    return Case(report, report.exam_of(study_uid) or Exam(study_uid), record, archived)
 
 
 def _says_the_same(case: Case, known: Record) -> bool:

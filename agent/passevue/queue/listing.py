@@ -5,6 +5,7 @@ the fleet report print; `Line` one row of `passevue queue list`; `Shown` one `pa
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from passevue.queue.schema import act, entry, proof, received
 from passevue.queue.stamp import moment, moment_or_none
 from passevue.queue.states import State
 
-__all__ = ["Act", "Counters", "Line", "Proof", "Shown", "counters", "lines", "open_studies", "shown"]
+__all__ = ["Act", "Counters", "Line", "Proof", "Shown", "counters", "lines", "open_studies", "shown", "studies_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ _PROOF = select(
     proof.c.entry_uuid, proof.c.warnings, proof.c.tries,
 ).where(proof.c.number == bindparam("which"))  # fmt: skip
 _OPEN_STUDIES = select(entry.c.study_uid).where(entry.c.settled_at.is_(None)).distinct()
+_STUDIES_OF = select(entry.c.study_uid).where(entry.c.report == bindparam("report")).distinct()
 _BEYOND = 1 << 62
 _NOT_WAITING = (State.SET_ASIDE,)
 
@@ -196,6 +198,11 @@ def lines(conn: Connection, state: State | None, most: int, below: int | None) -
 def open_studies(conn: Connection) -> frozenset[str]:
     """StudyInstanceUIDs that something is still to be done for: not for people, for who keeps their images."""
     return frozenset(row[0] for row in conn.run(_OPEN_STUDIES))
+
+
+def studies_of(conn: Connection, reports: Collection[str]) -> frozenset[str]:
+    """StudyInstanceUIDs that any version of these reports (`Task.report`) has named."""
+    return frozenset(row[0] for report in reports for row in conn.run(_STUDIES_OF, report=report))
 
 
 def shown(conn: Connection, number: int) -> Shown | None:

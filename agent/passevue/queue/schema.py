@@ -96,6 +96,7 @@ entry = Table(
     Column("received_id", _key(), ForeignKey("received.id"), nullable=False),
     _text("action"),
     _text("study_uid"),
+    _text("report"),
     _bytes("seal", nullable=False),
     _text("state"),
     Column("resume", Text),
@@ -135,6 +136,7 @@ _settled = entry.c.settled_at.is_not(None)
 Index("entry_settled", entry.c.purged, entry.c.settled_at, sqlite_where=_settled,
       postgresql_where=_settled)  # fmt: skip
 Index("entry_received", entry.c.received_id)
+Index("entry_report", entry.c.report)
 
 # What was frozen before the first try, with the hash of each part. `number` is null for an import.
 submission = Table(

@@ -42,7 +42,7 @@ from passevue.queue.room import Level, Limits, Room
 from passevue.queue.salvage import Salvaged
 from passevue.queue.stamp import SECOND, stamp
 from passevue.queue.states import State
-from passevue.queue.taking_in import Keep, keep
+from passevue.queue.taking_in import Keep, keep, storable
 from passevue.queue.wal import Checkpointer, checkpoint_all
 from passevue.queue.work import Answer, Entry, Nothing, Submission
 from passevue.queue.writer import Writer
@@ -268,6 +268,11 @@ class Store:
     async def open_studies(self) -> frozenset[str]:
         """StudyInstanceUIDs of the entries that are not done: their images must stay."""
         return await self.read(listing.open_studies)
+
+    async def studies_of(self, reports: Collection[str]) -> frozenset[str]:
+        """StudyInstanceUIDs that any version of these reports has named, done or not."""
+        keys = [storable(report) for report in reports]
+        return await self.read(lambda conn: listing.studies_of(conn, keys))
 
     async def show(self, number: int) -> Shown | None:
         """Everything of one entry but its content; None when there is none."""

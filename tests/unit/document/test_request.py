@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
+from passevue.document.patient import Identifier
 from passevue.document.request import (
     Action,
     Request,
     Task,
+    earlier_versions,
+    left_out,
     publishable,
     read_request,
+    report_key,
     same_exam,
     tasks,
     tasks_of_key_object,
@@ -40,7 +44,8 @@ def refusal(told: RisMessage, realm: str = "test") -> tuple[int, int | None]:
 
 def test_a_new_report_publishes_each_of_its_studies() -> None:
     request = read_request(message(), "test")
-    assert tasks(request) == tuple(Task(Action.PUBLISH, study_uid) for study_uid in STUDIES)
+    key = report_key(request.report)
+    assert tasks(request) == tuple(Task(Action.PUBLISH, study_uid, key) for study_uid in STUDIES)
     publishable(request)
 
 
@@ -53,7 +58,8 @@ def test_a_replacement_publishes_each_study_again(demand: Demand) -> None:
 @pytest.mark.parametrize("cda", [CDA, CDA_NEW])
 def test_a_deletion_withdraws_each_study_whether_the_last_version_replaced_another_or_not(cda: bytes) -> None:
     request = read_request(message(demand=Demand.DELETE, cda=cda, replaced_document_id="1.2.3"), "test")
-    assert tasks(request) == tuple(Task(Action.WITHDRAW, study_uid) for study_uid in STUDIES)
+    key = report_key(request.report)
+    assert tasks(request) == tuple(Task(Action.WITHDRAW, study_uid, key) for study_uid in STUDIES)
 
 
 def test_changed_images_refresh_their_study() -> None:
@@ -238,3 +244,15 @@ def test_our_manifest_and_unknown_titles_do_nothing(title: str) -> None:
 def test_a_request_is_a_value() -> None:
     assert read_request(message(), "test") == read_request(message(), "test")
     assert Request(message()).report is None
+
+
+def test_a_new_version_that_leaves_a_study_out_withdraws_it() -> None:
+    request = Request(message(demand=Demand.REPLACE), report())
+    dropped = left_out(request, {*STUDIES, "1.2.99"})
+    assert dropped == (Task(Action.WITHDRAW, "1.2.99", report_key(report())),)
+
+
+def test_only_a_replacement_has_earlier_versions() -> None:
+    assert earlier_versions(Request(message(demand=Demand.NEW), report())) == frozenset()
+    replacing = Request(message(demand=Demand.REPLACE), replace(report(), replaced_id=Identifier("1.2.3")))
+    assert "1.2.3" in earlier_versions(replacing)

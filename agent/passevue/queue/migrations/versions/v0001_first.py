@@ -93,6 +93,7 @@ def upgrade() -> None:
         sa.Column("received_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("action", sa.Text(), server_default="", nullable=False),
         sa.Column("study_uid", sa.Text(), server_default="", nullable=False),
+        sa.Column("report", sa.Text(), server_default="", nullable=False),
         sa.Column("seal", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.Text(), server_default="", nullable=False),
         sa.Column("resume", sa.Text(), nullable=True),
@@ -150,6 +151,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("settled_at IS NULL"),
     )
     op.create_index("entry_received", "entry", ["received_id"], unique=False)
+    op.create_index("entry_report", "entry", ["report"], unique=False)
     op.create_index(
         "entry_settled",
         "entry",
