@@ -15,6 +15,7 @@ Everything here is I/O in order; the decisions are in the modules beside: `psc_t
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +50,9 @@ class Psc:
         identity: what opens TLS.
         folder: where the discovery document is kept.
         clock: aware now.
+        monotonic: seconds that no clock setting moves.
         retry_waits_s: pauses between tries of a call that gets no answer.
+        tend_every_s: pause between looks at the sessions.
     """
 
     name = "psc"
@@ -60,14 +63,17 @@ class Psc:
         identity: PscIdentity,
         folder: Path,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
         retry_waits_s: tuple[float, ...] = RETRY_WAITS_S,
+        tend_every_s: float = TEND_EVERY_S,
     ) -> None:
         self._identity = identity
+        self._tend_every_s = tend_every_s
         self._wire = PscWire(settings, identity, clock, retry_waits_s)
-        self._server = PscServer(settings, self._wire, KeptDiscovery(folder / "discovery.json"), clock)
+        self._server = PscServer(settings, self._wire, KeptDiscovery(folder / "discovery.json"), clock, monotonic)
         self._code = CodeFlow(self._server)
         self._ciba = Ciba(self._server)
-        self._introspector = Introspector(self._server.introspect, self._server.issuer, clock)
+        self._introspector = Introspector(self._server.introspect, self._server.issuer, clock, monotonic)
         self._sessions: set[PscSession] = set()
         self.problem: BoxError | None = None  # why a changed certificate is not in use; None when all is well
 
@@ -156,7 +162,7 @@ class Psc:
 
     async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(TEND_EVERY_S)
+            await asyncio.sleep(self._tend_every_s)
             for session in tuple(self._sessions):
                 try:
                     await session.tend()

@@ -6,7 +6,8 @@ Rules:
 - RSA of 2,048 to 8,192 bits and the three NIST curves, for signing; what else is in the set is passed over.
 - A key identifier is a name in a table: never a path, an address or a query. Nothing that a token says of its own key
   (`jwk`, `jku`, `x5c`, `x5u`) is looked at.
-- An unknown name asks for a new set, at most once in 30 s whoever asks: strangers cannot make us hammer the server.
+- A name that is not held asks for a new set; one that was not in it either, at most once in 30 s whoever asks:
+  strangers cannot make us hammer the server.
 """
 
 import asyncio
@@ -85,11 +86,16 @@ class KeyRing:
         fetch: the set as the server gives it now; raises our errors.
     """
 
-    def __init__(self, fetch: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[Mapping[str, Any]]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fetch = fetch
+        self._monotonic = monotonic
         self._keys: dict[str, Key] = {}
-        self._fetched_at = -KEPT_FOR_S
-        self._asked_at = -ASK_AGAIN_AFTER_S
+        self._fetched_at: float | None = None
+        self._in_vain_at: float | None = None  # when a set was last asked for, and did not hold the name looked for
         self._alone = asyncio.Lock()
 
     async def key(self, name: str) -> Key:
@@ -99,7 +105,7 @@ class KeyRing:
             TrustError: there is none.
             NetworkError: the set cannot be had.
         """
-        if self._find(name) is None or time.monotonic() - self._fetched_at > KEPT_FOR_S:
+        if self._find(name) is None or self._old():
             await self._renew(name)
         found = self._find(name)
         if found is None:
@@ -114,20 +120,25 @@ class KeyRing:
             return next(iter(self._keys.values())) if len(self._keys) == 1 else None
         return self._keys.get(name)
 
+    def _old(self) -> bool:
+        return self._fetched_at is None or self._monotonic() - self._fetched_at > KEPT_FOR_S
+
     async def _renew(self, name: str) -> None:
         async with self._alone:
-            now = time.monotonic()
-            fresh = now - self._fetched_at <= KEPT_FOR_S and self._find(name) is not None
-            if fresh or (self._keys and now - self._asked_at < ASK_AGAIN_AFTER_S):
+            now = self._monotonic()
+            if self._find(name) is not None and not self._old():
+                return  # somebody else did
+            if self._keys and self._in_vain_at is not None and now - self._in_vain_at < ASK_AGAIN_AFTER_S:
                 return
-            self._asked_at = now
             try:
-                keys = read_keys(await self._fetch())
+                self._keys, self._fetched_at = read_keys(await self._fetch()), now
+            except TrustError:
+                self._keys = {}
+                raise
             except BoxError as err:
-                if isinstance(err, TrustError):
-                    self._keys = {}
+                self._in_vain_at = now
                 if self._find(name) is None:
                     raise
                 log.warning("psc_keys_not_renewed", error_class=type(err).__name__)
                 return
-            self._keys, self._fetched_at = keys, now
+            self._in_vain_at = now if self._find(name) is None else None

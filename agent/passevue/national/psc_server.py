@@ -88,6 +88,7 @@ class PscServer:
         wire: PscWire,
         kept: KeptDiscovery,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.issuer = str(settings.issuer).rstrip("/")
@@ -95,9 +96,10 @@ class PscServer:
         self._wire = wire
         self._kept = kept
         self._endpoints: Endpoints | None = None
-        self._read_at = -RENEW_AFTER_S
+        self._monotonic = monotonic
+        self._read_at: float | None = None
         self._alone = asyncio.Lock()
-        self._keys = KeyRing(self._fetch_keys)
+        self._keys = KeyRing(self._fetch_keys, monotonic)
 
     # Addresses
 
@@ -111,7 +113,7 @@ class PscServer:
 
     async def renew(self) -> None:
         """Ask for the document again once it is a day old; what is held stays when that fails."""
-        if time.monotonic() - self._read_at < RENEW_AFTER_S:
+        if self._read_at is not None and self._monotonic() - self._read_at < RENEW_AFTER_S:
             return
         try:
             async with self._alone:
@@ -132,7 +134,7 @@ class PscServer:
     async def _ask_discovery(self) -> Endpoints:
         found = await self._wire.get("discovery", self.issuer + WELL_KNOWN)
         endpoints = _understood(lambda: read_discovery(found, self.issuer))
-        self._read_at = time.monotonic()
+        self._read_at = self._monotonic()
         try:
             await asyncio.to_thread(self._kept.write, found)
         except OSError as err:

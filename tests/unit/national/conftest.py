@@ -7,10 +7,13 @@ import pytest
 
 from passevue import config
 from passevue.card.signer import Signer
+from passevue.national.psc import Psc
+from passevue.national.psc_identity import PscIdentity
 from passevue.national.registry import Exchange, Registry
 from passevue.national.structures import Structures
 from tests.peers.dmp import DmpPeer
 from tests.peers.pki import Pki, StructurePaths
+from tests.peers.psc import PscPeer
 from tests.unit.national.submissions import STRUCTURE
 
 
@@ -70,4 +73,39 @@ async def registry(
     exchanges: list[Exchange],
 ) -> AsyncIterator[Registry]:
     async with Registry(settings(dmp.url), structures, "1.2.250.1.999.1", exchanges.append) as client:
+        yield client
+
+
+@pytest.fixture
+async def psc_peer(pki: Pki) -> AsyncIterator[PscPeer]:
+    async with PscPeer(pki, structure=STRUCTURE) as peer:
+        peer.ciba_interval_s = 1
+        yield peer
+
+
+@pytest.fixture
+def psc_settings(psc_peer: PscPeer) -> config.Psc:
+    return psc_settings_of(psc_peer.issuer, psc_peer.client_id)
+
+
+def psc_settings_of(issuer: str, client_id: str, **changes: object) -> config.Psc:
+    values: dict[str, object] = {
+        "issuer": issuer,
+        "client_id": client_id,
+        "redirect_url": "https://box.invalid/psc/retour",
+        "timeout_s": 5,
+        "connect_timeout_s": 2,
+    }
+    return config.Psc.model_validate(values | changes)
+
+
+@pytest.fixture
+def psc_identity(pki: Pki, keys: StructurePaths) -> PscIdentity:
+    return PscIdentity(keys.auth_certificate, keys.auth_key, pki.authority)
+
+
+@pytest.fixture
+async def psc(psc_settings: config.Psc, psc_identity: PscIdentity, tmp_path: Path) -> AsyncIterator[Psc]:
+    """No pauses between tries; its sessions are not tended unless a test runs it."""
+    async with Psc(psc_settings, psc_identity, tmp_path / "psc", retry_waits_s=()) as client:
         yield client
