@@ -221,3 +221,14 @@ async def test_key_image_note_comes_into_the_manifest(cabinet: Cabinet) -> None:
     (manifest,) = manifests(cabinet)
     assert str(note.SOPInstanceUID) in instances(manifest)
     assert "Nodule à surveiller".encode("latin-1") in manifest.content
+
+
+async def test_omi_about_another_patient_changes_nothing_and_is_told(cabinet: Cabinet) -> None:
+    exam = invented_exam(18)
+    await published(cabinet, exam)
+    cabinet.examine(PAT_TROIS, exam, slices=5)
+    async with cabinet.ris() as ris:
+        await ris.send(omi(exam, invented_person(18)))
+    found = await cabinet.set_aside()
+    assert {reason for _, reason, _ in found.by_reason} == {"identity-mismatch"}
+    assert len(cabinet.dmp.committed) == 1

@@ -15,7 +15,7 @@ from typing import Protocol
 from passevue.document.header import Exam
 from passevue.document.kos import same_content
 from passevue.document.record import Record, record_of
-from passevue.document.request import Action, Request, publishable, read_request
+from passevue.document.request import Action, Request, publishable, read_request, same_exam
 from passevue.document.study import check, without
 from passevue.errors import Hl7Error, Refused, StudyAbsent, Unreadable
 from passevue.intake.key_object import is_rejection, read_key_object
@@ -113,6 +113,8 @@ class Publication:
                 )
             return Nothing("no-report-stands", record.to_bytes() if record != known else b"")
         case = _case(record, entry.study_uid, archived)
+        if entry.kind == Kind.EXAM_CHANGED:
+            same_exam(self._request(entry).message, case.report)
         study = await self._study(entry.study_uid, record)
         if study is not None and study.instance_count:
             return await self._submission(case, study, known)
