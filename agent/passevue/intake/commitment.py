@@ -30,7 +30,7 @@ REQUEST_ACTION = 1
 ALL_STORED, SOME_FAILED = 1, 2  # Event Type ID (PS3.4 J.3.3.1)
 MAX_DATA_SET_BYTES = 4 << 20
 MAX_REFERENCES = 20_000
-MAX_PENDING = 10_000  # results that may wait to be told
+MAX_PENDING = 1_000  # results that may wait to be told
 GIVEN_UP_AFTER = timedelta(days=30)
 
 TRANSACTION, REFERENCED_SOP = 0x00081195, 0x00081199
@@ -41,6 +41,9 @@ ELEMENT = Struct("<HHL")
 log = structlog.get_logger()
 
 
+Name = tuple[str, str]  # AE title of the requestor, transaction UID
+
+
 @dataclass(frozen=True, slots=True)
 class Commitment:
     """One request: who asks for which objects (SOP class, SOP instance)."""
@@ -49,6 +52,10 @@ class Commitment:
     requestor: str  # AE title
     references: tuple[tuple[str, str], ...]
     asked_at: float  # POSIX seconds
+
+    @property
+    def name(self) -> Name:
+        return self.requestor, self.transaction_uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +155,24 @@ class Pending:
         """Raises: StoreError: it is not kept, or too many wait."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._path(commitment)
+            path = self._path(commitment.name)
             if not path.exists() and sum(1 for _ in self._folder.iterdir()) >= MAX_PENDING:
                 raise OSError(28, f"{MAX_PENDING} commitments wait already")
             written_whole(path, json.dumps(asdict(commitment)).encode())
         except OSError as err:
             raise store_error(err) from err
 
-    def settle(self, commitment: Commitment) -> None:
-        self._path(commitment).unlink(missing_ok=True)
+    def settle(self, name: Name) -> None:
+        self._path(name).unlink(missing_ok=True)
 
-    def all(self) -> list[Commitment]:
-        """What waits, oldest first; a file that cannot be read is set aside."""
-        found = [self._read(path) for path in self._folder.glob("*.json")]
-        return sorted((each for each in found if each), key=lambda each: each.asked_at)
+    def names(self) -> list[Name]:
+        """What waits, oldest first; the references of one at a time are in memory."""
+        found = ((each.asked_at, each.name) for each in map(self._read, self._folder.glob("*.json")) if each)
+        return [name for _, name in sorted(found)]
+
+    def get(self, name: Name) -> Commitment | None:
+        """None when it was told meanwhile, or cannot be read (it is then set aside)."""
+        return self._read(self._path(name))
 
     def _read(self, path: Path) -> Commitment | None:
         try:
@@ -170,14 +181,13 @@ class Pending:
             return Commitment(references=references, **content)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             log.error("commitment_unreadable", file=path.name)
             path.rename(path.with_suffix(".damaged"))
             return None
 
-    def _path(self, commitment: Commitment) -> Path:
-        name = sha256(f"{commitment.requestor}\0{commitment.transaction_uid}".encode()).hexdigest()[:40]
-        return self._folder / f"{name}.json"
+    def _path(self, name: Name) -> Path:
+        return self._folder / f"{sha256(chr(0).join(name).encode()).hexdigest()[:40]}.json"
 
 
 def written_whole(path: Path, content: bytes) -> None:

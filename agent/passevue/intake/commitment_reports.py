@@ -20,19 +20,21 @@ from passevue.intake.commitment import (
     GIVEN_UP_AFTER,
     WELL_KNOWN_INSTANCE,
     Commitment,
+    Name,
     Pending,
     Result,
     next_try,
     result_of,
     write_result,
 )
-from passevue.intake.dimse import RESPONSE, Operation
+from passevue.intake.dimse import RESPONSE, Operation, Tag
 from passevue.intake.images import Images
 from passevue.intake.negotiation import EXPLICIT_LITTLE, IMPLICIT_LITTLE, STORAGE_COMMITMENT
 from passevue.intake.pacs_association import Address, associated
 from passevue.intake.pacs_pdu import Offer
 
 TELL_TIMEOUT_S = 30.0
+OLDER_MOST = 10  # results of earlier requests that are told after a new one
 GRACE_S = 2.0  # after an association has ended, before ours is opened
 
 log = structlog.get_logger()
@@ -40,10 +42,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Untold:
-    """A result that goes out on an association of ours."""
+    """A result that goes out on an association of ours: when (loop time), and how often that has failed."""
 
-    commitment: Commitment
-    due: float  # loop time
+    due: float
     tries: int = 0
 
 
@@ -55,7 +56,7 @@ class CommitmentReports:
         self._pending = Pending(folder)
         self._settings = settings
         self._addresses = {title.strip(): peer for title, peer in settings.commitment_peers.items()}
-        self._untold: dict[tuple[str, str], Untold] = {}
+        self._untold: dict[Name, Untold] = {}
         self._wake = asyncio.Event()
 
     # For sessions
@@ -66,9 +67,10 @@ class CommitmentReports:
 
     async def due_to(self, requestor: str, asked_now: Commitment) -> list[Commitment]:
         """What to tell `requestor` on its association: what it just asked, and older results without an address."""
-        older = [] if requestor in self._addresses else await asyncio.to_thread(self._pending.all)
-        waiting = [each for each in older if each.requestor == requestor]
-        return [each for each in waiting if each.transaction_uid != asked_now.transaction_uid] + [asked_now]
+        names = [] if requestor in self._addresses else await asyncio.to_thread(self._pending.names)
+        older = [each for each in names if each[0] == requestor and each != asked_now.name][:OLDER_MOST]
+        found = [await asyncio.to_thread(self._pending.get, each) for each in older]
+        return [*(each for each in found if each), asked_now]
 
     async def report(self, commitment: Commitment, transfer_syntax: str) -> tuple[int, bytes]:
         """Event type and data set, as things stand now. Raises: StoreError: the index cannot be read."""
@@ -79,31 +81,30 @@ class CommitmentReports:
         classes = await self._images.classes({uid for _, uid in commitment.references})
         return result_of(commitment, classes)
 
-    async def confirmed(self, commitment: Commitment, status: int) -> None:
+    async def confirmed(self, name: Name, status: int) -> None:
         if status:
-            log.warning("commitment_result_refused", status=f"{status:04X}", calling_ae=commitment.requestor)
-        await asyncio.to_thread(self._pending.settle, commitment)
-        self._untold.pop(key(commitment), None)
+            log.warning("commitment_result_refused", status=f"{status:04X}", calling_ae=name[0])
+        await asyncio.to_thread(self._pending.settle, name)
+        self._untold.pop(name, None)
 
-    def untold(self, commitments: Iterable[Commitment]) -> None:
+    def untold(self, names: Iterable[Name]) -> None:
         """Their association ended before the requestor confirmed."""
-        for each in commitments:
+        for each in names:
             self._schedule(each, GRACE_S)
 
-    def _schedule(self, commitment: Commitment, delay_s: float) -> None:
-        if commitment.requestor not in self._addresses:
-            log.info("commitment_waits_for_requestor", calling_ae=commitment.requestor)
+    def _schedule(self, name: Name, delay_s: float) -> None:
+        if name[0] not in self._addresses:
+            log.info("commitment_waits_for_requestor", calling_ae=name[0])
             return
-        due = asyncio.get_running_loop().time() + delay_s
-        self._untold[key(commitment)] = Untold(commitment, due)
+        self._untold[name] = Untold(asyncio.get_running_loop().time() + delay_s)
         self._wake.set()
 
     # On its own
 
     async def run(self) -> None:
         """Tell what waits, until cancelled."""
-        for commitment in await asyncio.to_thread(self._pending.all):
-            self._schedule(commitment, 0)
+        for name in await asyncio.to_thread(self._pending.names):
+            self._schedule(name, 0)
         while True:
             await self._tell_due()
             self._wake.clear()
@@ -123,23 +124,31 @@ class CommitmentReports:
         for name, untold in list(self._untold.items()):
             if untold.due > loop.time() or self._untold.get(name) is not untold:
                 continue
+            commitment = await asyncio.to_thread(self._pending.get, name)
+            if commitment is None:
+                self._untold.pop(name, None)
+                continue
             try:
-                status = await self._tell(untold.commitment)
+                status = await self._tell(commitment)
             except BoxError as err:
-                await self._later(untold, err)
+                await self._later(commitment, untold, err)
             else:
-                await self.confirmed(untold.commitment, status)
+                await self.confirmed(name, status)
 
-    async def _later(self, untold: Untold, err: BoxError) -> None:
-        commitment = untold.commitment
+    async def _later(self, commitment: Commitment, untold: Untold, err: BoxError) -> None:
+        """Try again later, and do not try the others of this requestor before that."""
+        requestor = commitment.requestor
         if datetime.now(UTC) - datetime.fromtimestamp(commitment.asked_at, UTC) > GIVEN_UP_AFTER:
-            log.error("commitment_given_up", calling_ae=commitment.requestor)
-            await asyncio.to_thread(self._pending.settle, commitment)
-            self._untold.pop(key(commitment), None)
+            log.error("commitment_given_up", calling_ae=requestor)
+            await asyncio.to_thread(self._pending.settle, commitment.name)
+            self._untold.pop(commitment.name, None)
             return
         untold.tries += 1
-        untold.due = asyncio.get_running_loop().time() + next_try(untold.tries).total_seconds()
-        log.warning("commitment_not_told", calling_ae=commitment.requestor, tries=untold.tries, error=err.message)
+        due = asyncio.get_running_loop().time() + next_try(untold.tries).total_seconds()
+        for name, each in self._untold.items():
+            if name[0] == requestor:
+                each.due = max(each.due, due)
+        log.warning("commitment_not_told", calling_ae=requestor, tries=untold.tries, error=err.message)
 
     async def _tell(self, commitment: Commitment) -> int:
         """Status that the requestor answers. Raises: NetworkError, CabinetError, StoreError: it was not told."""
@@ -157,8 +166,4 @@ class CommitmentReports:
             answer = await assoc.receive()
         if answer.command.field != Operation.N_EVENT_REPORT_RQ | RESPONSE:
             raise NetworkError("requestor of a commitment answers something else than our report")
-        return int(answer.command.status)
-
-
-def key(commitment: Commitment) -> tuple[str, str]:
-    return commitment.requestor, commitment.transaction_uid
+        return answer.command.number(Tag.Status) or 0

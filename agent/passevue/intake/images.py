@@ -32,7 +32,6 @@ from passevue.errors import Damaged, StoreError, Unreadable
 from passevue.intake import part10, shelf
 from passevue.intake.data_set import Buffer
 from passevue.intake.disk import Disk
-from passevue.intake.image_index import ImageIndex
 from passevue.intake.incoming import PIECE_BYTES, Incoming
 from passevue.intake.key_object import read_key_object
 from passevue.intake.retention import Holding, leaving
@@ -82,6 +81,7 @@ class Images:
         self._segment_bytes = segment_bytes
         self._lock: IO[bytes] | None = None
         self._writer: Writer | None = None
+        self._starting = asyncio.Lock()
 
     async def start(self) -> None:
         """Take the folder, and find out what is in it. Harmless the second time.
@@ -89,8 +89,11 @@ class Images:
         Raises:
             StoreError: it cannot be used, or another box uses it.
         """
-        if self._writer is not None:
-            return
+        async with self._starting:
+            if self._writer is None:
+                await self._start()
+
+    async def _start(self) -> None:
         self._lock = await asyncio.to_thread(locked, self.folder)
         writer = Writer(
             self.folder,
@@ -333,8 +336,3 @@ def look_into_file(path: Path, start: int, look: Callable[[Buffer], T]) -> T:
         view[start:] as data,
     ):
         return look(data)
-
-
-def index_of(folder: Path) -> ImageIndex:
-    """The index alone, for a part that only asks (another process may be writing)."""
-    return ImageIndex(folder / "index.sqlite")

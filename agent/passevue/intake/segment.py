@@ -167,6 +167,9 @@ def scan(path: Path, start: int = BLOCK) -> Scan:
                 continue
             following = next_mark(fd, mark, at + BLOCK, size)
             if following is None:
+                if os.pread(fd, len(mark), at) == mark:  # something was here: nothing is cut off
+                    damaged.append((at, size))
+                    at = size
                 break
             damaged.append((at, following))
             at = following

@@ -14,7 +14,7 @@ from passevue import config
 from passevue.errors import StoreError, Unreadable
 from passevue.intake import association, dimse, negotiation
 from passevue.intake.association import AbortReason, AssociationRequest, Context, ContextResult, PduError, Rejection
-from passevue.intake.commitment import REQUEST_ACTION, WELL_KNOWN_INSTANCE, Commitment, read_request
+from passevue.intake.commitment import REQUEST_ACTION, WELL_KNOWN_INSTANCE, Commitment, Name, read_request
 from passevue.intake.commitment_reports import CommitmentReports
 from passevue.intake.dimse import RESPONSE, Command, Operation, Status, Tag
 from passevue.intake.storage import Sender, StorageDesk
@@ -61,7 +61,7 @@ class Session:
     tally: Tally = field(default_factory=Tally)
     sender: Sender = field(default=Sender("", ""))
     peer_max_length: int = 0
-    awaited: dict[int, Commitment] = field(default_factory=dict)  # message id -> commitment told, not yet confirmed
+    awaited: dict[int, Name] = field(default_factory=dict)  # message id -> commitment told, not yet confirmed
     last_message_id: int = 0
 
     async def run(self) -> None:
@@ -260,10 +260,10 @@ class Session:
         message = dimse.event_report(
             self.last_message_id, negotiation.STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE, event_type
         )
-        self.awaited[self.last_message_id] = commitment
+        self.awaited[self.last_message_id] = commitment.name
         await self.wire.write(dimse.p_data(context.id, message, data_set, max_length=self.peer_max_length))
 
     async def _told(self, command: Command) -> None:
-        commitment = self.awaited.pop(command.message_id, None)
-        if commitment is not None:
-            await self.desks.reports.confirmed(commitment, command.number(Tag.Status) or 0)
+        name = self.awaited.pop(command.message_id, None)
+        if name is not None:
+            await self.desks.reports.confirmed(name, command.number(Tag.Status) or 0)

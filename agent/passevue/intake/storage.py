@@ -86,9 +86,7 @@ def look(data: data_set.Buffer, identity: Identity) -> Seen:
     Raises:
         DicomError: with the status to answer.
     """
-    encapsulated = identity.transfer_syntax not in NATIVE and not identity.transfer_syntax.startswith(
-        tuple(NO_PIXELS_INSIDE)
-    )
+    encapsulated = identity.transfer_syntax not in NATIVE and identity.transfer_syntax not in NO_PIXELS_INSIDE
     try:
         found = data_set.look(data, identity.transfer_syntax, WANTED, encapsulated=encapsulated)
     except Unreadable as err:
@@ -108,6 +106,11 @@ def look(data: data_set.Buffer, identity: Identity) -> Seen:
 def max_bytes(sop_class: str, max_object_bytes: int) -> int:
     """Notes and reports are small (reliability § 8)."""
     return min(MAX_NOTE_BYTES, max_object_bytes) if sop_class.startswith(STRUCTURED_REPORTS) else max_object_bytes
+
+
+def code_of(title: str) -> str:
+    """A title for the log: only what looks like a code of DCM, for anything may stand there."""
+    return title if title.isdecimal() and len(title) == 6 else "other"
 
 
 class StorageDesk:
@@ -170,7 +173,7 @@ class StorageDesk:
             return Status.SUCCESS
         await self._keep(identity, incoming, seen, now)
         if not (is_rejection(note.title) or is_key_image_note(note.title)):
-            log.info("note_of_unknown_title", title=note.title[:16], calling_ae=sender.ae_title)
+            log.info("note_of_unknown_title", title=code_of(note.title), calling_ae=sender.ae_title)
             return Status.SUCCESS
         received = Received(Kind.KEY_OBJECT, file, sender.ae_title, sender.peer, identity.sop_uid, now)
         receipt = await self._accept_key_object(note, received)

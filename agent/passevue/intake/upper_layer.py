@@ -118,7 +118,8 @@ class UpperLayer:
     def accepted(self, contexts: tuple[Context, ...]) -> None:
         """The owner said yes: these contexts hold."""
         self._contexts = {each.id: each for each in contexts if each.result is ContextResult.ACCEPTED}
-        self.state = State.ESTABLISHED
+        if self.state is State.AWAITING_DECISION:
+            self.state = State.ESTABLISHED
 
     def closed(self) -> None:
         """The owner said no, aborted or released: nothing more is taken."""

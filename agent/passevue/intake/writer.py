@@ -80,6 +80,7 @@ class Call:
     answer: asyncio.Future[Any]
 
 
+INDEX_BEHIND = StoreError("index of images cannot be written")
 Settled = tuple[asyncio.Future[Any], Any]
 
 
@@ -107,6 +108,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="images", daemon=True)
         self._index: ImageIndex
         self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._in_hand: list[Put | Call | None] = []  # taken off the queue and not yet settled
         self._spare_taken = threading.Event()
         self._preparer = threading.Thread(target=self._prepare, name="images spare", daemon=True)
 
@@ -126,13 +129,19 @@ class Writer:
     ) -> asyncio.Future[Kept]:
         answer: asyncio.Future[Kept] = self._loop.create_future()
         self._jobs.put(Put(facts, data, crc, answer, file))
+        self._check_running()
         return answer
 
     async def call(self, work: Callable[[], Any]) -> Any:
         """Run `work` on the thread, after what was put before; the index is up to date when it runs."""
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.put(Call(work, answer))
+        self._check_running()
         return await answer
+
+    def _check_running(self) -> None:
+        if self._ended.is_set():
+            raise StoreError("the writer of images has ended")
 
     async def stop(self) -> None:
         """Everything that was put is settled, the index is up to date, the thread has ended."""
@@ -179,6 +188,25 @@ class Writer:
                 path.unlink()
 
     def _run(self) -> None:
+        """Until stopped. Whatever goes wrong that nobody foresaw, those who wait are told."""
+        try:
+            self._work()
+        except Exception:
+            log.exception("image_writer_failed")
+        finally:
+            self.level = Level.STOP
+            self._ended.set()
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        waiting = self._in_hand
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting.append(self._jobs.get_nowait())
+        self._tell([(job.answer, StoreError("the writer of images has ended")) for job in waiting if job is not None])
+        self._index.close()
+
+    def _work(self) -> None:
         running = True
         while running:
             try:
@@ -188,18 +216,19 @@ class Writer:
                 continue
             settled: list[Settled] = []
             puts, job = self._gather(job)
+            self._in_hand = [*puts, job]
             for batch in self._batches(puts):
                 settled += self._keep(batch)
             if isinstance(job, Call):
                 self._write_index()
-                settled.append((job.answer, outcome(job.work)))
+                settled.append((job.answer, outcome(job.work) if not self._waiting_rows else INDEX_BEHIND))
             self._tell(settled)
+            self._in_hand = []
             if self._waiting_rows > INDEX_MOST:
                 self._write_index()
             running = bool(puts) or job is not None
         self._write_index()
         self._shelf.seal()
-        self._index.close()
 
     @property
     def _patience(self) -> float | None:
@@ -365,7 +394,10 @@ class Writer:
 
     def measure(self) -> None:
         """Look at the volume."""
-        total, free = self._disk.room(self._folder)
+        try:
+            total, free = self._disk.room(self._folder)
+        except OSError:
+            total = free = 0  # a volume that cannot be asked is full
         room = Room(total, free, self.image_bytes, self._budget_bytes, self._failed_at is not None)
         self.level = level(room, self._thresholds)
         self._measured_at = time.monotonic()
@@ -398,7 +430,7 @@ class Writer:
 
 def settle(settled: list[Settled]) -> None:
     for answer, result in settled:
-        if answer.cancelled():
+        if answer.done():  # cancelled by who waited
             continue
         if isinstance(result, BaseException):
             answer.set_exception(result)

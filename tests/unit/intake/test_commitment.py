@@ -215,11 +215,13 @@ def test_a_pending_file_that_is_damaged_is_set_aside(tmp_path: Path) -> None:
     good = Commitment("2.25.1", "MODALITE", (("1.2", "2.25.3"),), 1.0)
     pending.put(good)
     (tmp_path / "bad.json").write_bytes(b'{"transaction_uid": 1')
-    assert pending.all() == [good]
+    assert pending.names() == [("MODALITE", "2.25.1")]
+    assert pending.get(good.name) == good
     assert (tmp_path / "bad.damaged").exists()
-    pending.settle(good)
-    pending.settle(good)
-    assert pending.all() == []
+    pending.settle(good.name)
+    pending.settle(good.name)
+    assert pending.names() == []
+    assert pending.get(good.name) is None
 
 
 def test_too_many_references_are_refused() -> None:

@@ -438,3 +438,65 @@ async def test_a_spare_segment_is_made_and_taken(tmp_path: Path) -> None:
         made = spare.stat().st_ino
         await put(images, image("2.25.58", "IPP", "ACC"))
         assert segments(tmp_path)[0].stat().st_ino == made
+
+
+async def test_rot_in_the_last_record_cuts_nothing_off(tmp_path: Path) -> None:
+    first, second = study("2.25.59", slices=2)
+    async with opened(tmp_path) as images:
+        await put(images, first)
+        stored = (await put(images, second)).stored
+    (tmp_path / "index.sqlite").unlink()
+    path = segments(tmp_path)[0]
+    content = bytearray(path.read_bytes())
+    content[stored.record + 20] ^= 1
+    path.write_bytes(content)
+    async with opened(tmp_path) as images:
+        assert (await images.totals())[0] == 1
+    assert path.with_suffix(".damaged").read_bytes() == bytes(content)
+
+
+async def test_images_run_as_a_part_and_purge_on_their_own(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def protected() -> set[str]:
+        asked.set()
+        return {"2.25.61"}
+
+    async with opened(tmp_path) as images:
+        for uid in ("2.25.60", "2.25.61"):
+            await put(images, study(uid, slices=1)[0], datetime.now(UTC) - timedelta(days=31))
+    images = Images(config.Images(), tmp_path, thresholds=ROOMY, segment_bytes=SEGMENT_BYTES)
+    task = asyncio.create_task(images.run(protected))
+    await asyncio.wait_for(asked.wait(), 10)
+    for _ in range(100):
+        if images.level < Level.HOLD and await images.find_study("2.25.60") is None:
+            break
+        await asyncio.sleep(0.02)
+    assert await images.find_study("2.25.60") is None
+    assert await images.find_study("2.25.61") is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(StoreError):
+        await images.find_study("2.25.61")
+
+
+async def test_when_the_writer_dies_all_are_told_and_nothing_is_taken(tmp_path: Path) -> None:
+    class Broken(Disk):
+        def room(self, folder: Path) -> tuple[int, int]:
+            if self.armed:
+                raise RuntimeError("a fault that nobody foresaw")
+            return super().room(folder)
+
+        armed = False
+
+    disk = Broken()
+    async with opened(tmp_path, disk=disk) as images:
+        disk.armed = True
+        await asyncio.sleep(1.1)  # until the volume is looked at again
+        with pytest.raises(StoreError, match="has ended"):
+            async with asyncio.timeout(5):
+                await put(images, image("2.25.62", "IPP", "ACC"))
+        assert images.level is Level.STOP
+        with pytest.raises(StoreError, match="has ended"):
+            await images.find_study("2.25.62")
