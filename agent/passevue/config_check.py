@@ -135,6 +135,13 @@ def _the_rest(config: Config) -> Iterator[ConfigError]:
     if config.pacs is not None and config.pacs.retrieve == "wado-rs" and config.pacs.dicomweb_url is None:
         hint = 'retrieve = "wado-rs" demande l\'adresse DICOMweb du PACS.'
         yield ConfigError("pacs.dicomweb_url", "is needed by retrieve = wado-rs", hint=hint)
+    if (
+        config.pacs is not None
+        and config.pacs.retrieve == "c-move"
+        and config.pacs.our_ae_title != config.modality.ae_title
+    ):
+        hint = "Avec c-move, le PACS envoie au titre d'AE de « modality.ae_title » : donnez le même."
+        yield ConfigError("pacs.our_ae_title", "is not modality.ae_title, where C-MOVE sends to", hint=hint)
     if config.ris.max_connections_per_peer > config.ris.max_connections:
         hint = "La limite par poste ne peut dépasser la limite totale (max_connections)."
         yield ConfigError("ris.max_connections_per_peer", "is more than max_connections", hint=hint)

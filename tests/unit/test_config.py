@@ -20,6 +20,7 @@ from passevue.config_check import check, contradictions, load_checked
 from passevue.config_example import FRENCH, example, settings
 from passevue.errors import ConfigError
 
+MOVING_PACS = '[pacs]\nhost = "192.168.1.9"\nae_title = "PACS"\nour_ae_title = "AUTRE"\nretrieve = "c-move"\n'
 PSC = '[psc]\nclient_id = "x"\nredirect_url = "http://127.0.0.1:8080/psc/retour"\n'
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -108,6 +109,7 @@ def test_loading_names_the_first_wrong_key(write: Callable[[str], Path]) -> None
         ("#[psc]", f'{PSC}issuer = "https://psc.exemple"\nkey = "psc.key"\n#[psc]', "psc.certificate"),
         ("#[psc]", f'{PSC}issuer = "https://psc.exemple"\ncertificate = "psc.pem"\n#[psc]', "psc.key"),
         ("#[psc]", f'{PSC}issuer = "https://psc.exemple"\nlogout_url = "http://10.0.0.1"\n#[psc]', "psc.logout_url"),
+        ("#[pacs]", f"{MOVING_PACS}#[pacs]", "pacs.our_ae_title"),
         ('#timezone = "Europe/Paris"', 'timezone = "Europe/Lutece"', "box.timezone"),
         ('#timezone = "Europe/Paris"', 'timezone = "../../etc/passwd"', "box.timezone"),
         ("#content_days = 7", "content_days = 4000", "queue.proof_days"),
