@@ -32,13 +32,14 @@ from passevue.errors import Damaged, StoreError, Unreadable
 from passevue.intake import part10, shelf
 from passevue.intake.data_set import Buffer
 from passevue.intake.disk import Disk
+from passevue.intake.image_jobs import Kept
 from passevue.intake.incoming import PIECE_BYTES, Incoming
 from passevue.intake.key_object import read_key_object
 from passevue.intake.retention import Holding, leaving
 from passevue.intake.room import Level, Thresholds
 from passevue.intake.stored import KEY_OBJECT_CLASS, Row, Stored, study_of
 from passevue.intake.study import KeyObject, Study
-from passevue.intake.writer import Kept, Writer
+from passevue.intake.writer import Writer
 
 UPKEEP_S = 5.0
 PURGE_EVERY_S = 3600.0

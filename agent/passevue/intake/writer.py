@@ -18,7 +18,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,10 +28,12 @@ from passevue.errors import BoxError, NoRoom, StoreError
 from passevue.intake import segment
 from passevue.intake.disk import Disk
 from passevue.intake.image_index import ImageIndex
-from passevue.intake.incoming import PIECE_BYTES, store_error
+from passevue.intake.image_jobs import Call, Kept, Put, Settled, index_behind, outcome, settle
+from passevue.intake.incoming import store_error
 from passevue.intake.room import Level, Room, Thresholds, level
-from passevue.intake.segment import BLOCK, Kind
-from passevue.intake.shelf import STAGING_BYTES, Addition, Shelf, stored_of
+from passevue.intake.same_object import same_object
+from passevue.intake.segment import BLOCK
+from passevue.intake.shelf import STAGING_BYTES, Shelf, stored_of
 from passevue.intake.stored import Stored
 
 INDEX_DELAY_S = 0.05  # of silence before the index is written
@@ -42,46 +43,6 @@ SPARE_PAUSE_S = 0.004  # after each MiB of it: some 200 MB/s at most
 PROBE_AFTER_S = 1.0  # from a failed write to the next probe
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The object is on the disk."""
-
-    stored: Stored
-    duplicate: bool = False
-    conflict: bool = False
-
-
-@dataclass(slots=True)
-class Put:
-    """An object to keep, and who waits for it. `file` is set when it is in a file of its own, then `data` is empty."""
-
-    facts: dict[str, Any]
-    data: bytes | bytearray
-    crc: int  # of `data`
-    answer: asyncio.Future[Kept]
-    file: Path | None = None
-
-    @property
-    def sop_uid(self) -> str:
-        return str(self.facts["sop_uid"])
-
-    def addition(self, *, conflict: bool) -> Addition:
-        facts = {**self.facts, "conflict": conflict} if conflict else self.facts
-        return Addition(Kind.FILE if self.file else Kind.OBJECT, facts, segment.write_facts(facts), self.data, self.crc)
-
-
-@dataclass(slots=True)
-class Call:
-    """Something else to do on the thread."""
-
-    work: Callable[[], Any]
-    answer: asyncio.Future[Any]
-
-
-INDEX_BEHIND = StoreError("index of images cannot be written")
-Settled = tuple[asyncio.Future[Any], Any]
 
 
 class Writer:
@@ -221,7 +182,7 @@ class Writer:
                 settled += self._keep(batch)
             if isinstance(job, Call):
                 self._write_index()
-                settled.append((job.answer, outcome(job.work) if not self._waiting_rows else INDEX_BEHIND))
+                settled.append((job.answer, outcome(job.work) if not self._waiting_rows else index_behind()))
             self._tell(settled)
             self._in_hand = []
             if self._waiting_rows > INDEX_MOST:
@@ -275,7 +236,7 @@ class Writer:
                 versions = self.versions(put.sop_uid)
                 if put.answer.cancelled():  # its association is gone, and perhaps its file
                     continue
-                same = next((each for each in versions if self._same(each, put)), None)
+                same = next((each for each in versions if same_object(each, self.file_of(each), put)), None)
                 if same:
                     settled.append((put.answer, Kept(same, duplicate=True, conflict=same.conflict)))
                 elif put.file is None or self._take_over(put):
@@ -348,19 +309,6 @@ class Writer:
     def versions(self, sop_uid: str) -> list[Stored]:
         return self._index.versions(sop_uid) + self._unindexed.get(sop_uid, [])
 
-    def _same(self, stored: Stored, put: Put) -> bool:
-        """Same data set in the same transfer syntax? The file meta information may differ: it names the sender."""
-        length = int(put.facts["length"]) if put.file else len(put.data)
-        meta_bytes = int(put.facts["meta_bytes"])
-        if (
-            stored.transfer_syntax != put.facts["transfer_syntax"]
-            or stored.length - stored.meta_bytes != length - meta_bytes
-        ):
-            return False
-        theirs = file_pieces(put.file, meta_bytes, length) if put.file else memory_pieces(put.data, meta_bytes)
-        ours = file_pieces(self.file_of(stored), stored.offset + stored.meta_bytes, stored.offset + stored.length)
-        return all(one == other for one, other in zip(ours, theirs, strict=True))
-
     def file_of(self, stored: Stored) -> Path:
         return self._folder / "files" / stored.file if stored.file else self._shelf.path(stored.segment)
 
@@ -426,37 +374,3 @@ class Writer:
     def index(self) -> ImageIndex:
         """For `call` only."""
         return self._index
-
-
-def settle(settled: list[Settled]) -> None:
-    for answer, result in settled:
-        if answer.done():  # cancelled by who waited
-            continue
-        if isinstance(result, BaseException):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
-
-
-def outcome(work: Callable[[], Any]) -> Any:
-    """What `work` returns or raises."""
-    try:
-        return work()
-    except OSError as err:
-        return store_error(err)
-    except sqlite3.Error as err:
-        return StoreError(f"index of images: {err}")
-    except Exception as err:  # whoever called gets it
-        return err
-
-
-def memory_pieces(data: bytes | bytearray, start: int) -> Iterator[bytes]:
-    view = memoryview(data)
-    for at in range(start, len(data), PIECE_BYTES):
-        yield bytes(view[at : at + PIECE_BYTES])
-
-
-def file_pieces(path: Path, start: int, end: int) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        for at in range(start, end, PIECE_BYTES):
-            yield os.pread(file.fileno(), min(PIECE_BYTES, end - at), at)

@@ -15,11 +15,12 @@ from pydicom.dataset import Dataset
 from passevue import config
 from passevue.errors import Damaged, NoRoom, StoreError
 from passevue.intake.disk import Disk
+from passevue.intake.image_jobs import Kept
 from passevue.intake.images import Identity, Images
 from passevue.intake.retention import Holding, leaving
 from passevue.intake.room import Level, Room, Thresholds, level
 from passevue.intake.storage import look
-from passevue.intake.writer import PROBE_AFTER_S, Kept
+from passevue.intake.writer import PROBE_AFTER_S
 from tests.peers.dicom_intake import ROOMY, SEGMENT_BYTES
 from tests.peers.invented import data_set_of, image, key_image_note, study
 
