@@ -11,6 +11,7 @@ Rules:
 """
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -21,7 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from passevue.errors import BoxError, TrustError, Unreadable
-from passevue.national.psc_json import text
+from passevue.national.psc_json import strings, text
 
 MAX_KEYS = 64  # Keycloak publishes two to six
 MAX_ID = 256
@@ -66,17 +67,25 @@ def read_keys(found: Mapping[str, Any]) -> dict[str, Key]:
 
 
 def _signing_key(one: Mapping[str, Any]) -> Key | None:
-    if one.get("use", "sig") != "sig" or "verify" not in (one.get("key_ops") or ["verify"]):
+    if one.get("use", "sig") != "sig" or "verify" not in (strings(one, "key_ops") or ("verify",)):
         return None
     try:
         if one.get("kty") == "RSA":
-            rsa = RSAKey.import_key({"kty": "RSA", "n": text(one, "n"), "e": text(one, "e", 16)})
-            return rsa if rsa.raw_value.key_size in _RSA_BITS else None
+            modulus = text(one, "n")
+            if _bits(modulus) not in _RSA_BITS:
+                return None
+            return RSAKey.import_key({"kty": "RSA", "n": modulus, "e": text(one, "e", 16)})
         if one.get("kty") == "EC" and one.get("crv") in _CURVES:
             return ECKey.import_key({"kty": "EC", "crv": one["crv"], "x": text(one, "x"), "y": text(one, "y")})
     except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError) as err:
         raise Unreadable(f"expected a key of RFC 7518: {type(err).__name__}") from err
     return None
+
+
+def _bits(number: str) -> int:
+    """Of a number in base64url. Raises: ValueError."""
+    data = base64.b64decode(number + "=" * (-len(number) % 4), altchars=b"-_", validate=True)
+    return int.from_bytes(data, "big").bit_length()
 
 
 class KeyRing:
