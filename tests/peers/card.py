@@ -7,7 +7,7 @@
     card.keys.authentication.certificate                 # what its answers can be checked with
     VirtualCard(profile, persons.card_keys(profile))     # certified by an authority of your own (pki_persons.py)
 
-
+By hand, in a reader of vpcd: `python -m tests.peers.card --help`.
 
 Nothing here reads what the box reads: the card writes its files itself. A real card would answer as these do wherever
 cps-card.md says how; where it says that nobody knows, `card_pkcs15.py` and `card_data.py` say what was chosen.
@@ -25,7 +25,7 @@ from .card_os import Machine
 from .card_pkcs15 import file_tree
 from .card_profile import EMPTIED, Holder, Kind, Profile, Situation, Update
 from .card_strangers import Cps2ter, Foreign
-from .pki_persons import CardKeys, of_process
+from .pki_persons import CardKeys, keys_of_process
 
 __all__ = [
     "EMPTIED", "CardMute", "CardRemoved", "Exchange", "Holder", "Kind", "Profile", "Situation", "Update", "VirtualCard",
@@ -51,7 +51,7 @@ class VirtualCard:
 
     def __init__(self, profile: Profile | None = None, keys: CardKeys | None = None) -> None:
         self.profile = profile or Profile()
-        self.keys = keys or of_process(self.profile.category).card_keys(self.profile)
+        self.keys = keys or keys_of_process(self.profile)
         self.machine = _machine(self.profile, self.keys)
         self.faults = Faults()
         self.trace: list[Exchange] = []
@@ -134,3 +134,9 @@ def _masked(apdu: bytes) -> bytes:
     """Codes do not stand in traces: data of VERIFY, CHANGE and UNBLOCK as zeros."""
     secret = len(apdu) > 5 and apdu[1] in (0x20, 0x24, 0x2C)
     return apdu[:5] + bytes(len(apdu) - 5) if secret else apdu
+
+
+if __name__ == "__main__":
+    from tests.peers.card_by_hand import main
+
+    raise SystemExit(main())

@@ -17,6 +17,7 @@ Facts:
 - it must write to /run/pcscd as any pcscd: root, or a machine where that folder is ours.
 """
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -96,6 +97,7 @@ class Pcscd:
                 self.slots = self._choose()
             self._spawn()
             if self._up():
+                atexit.register(self.kill)
                 return
             self.kill()
             self._forget()
@@ -167,6 +169,7 @@ class Pcscd:
         return False
 
     def _end(self, how: signal.Signals) -> None:
+        atexit.unregister(self.kill)
         process, self.process = self.process, None
         if process is None:
             return

@@ -80,6 +80,7 @@ class Persons:
         self.folder = folder
         self.realm = realm
         self.level = level
+        self._shared: dict[Use, rsa.RSAPrivateKey] = {}
         folder.mkdir(parents=True, exist_ok=True)
         test = "TEST " if realm == "test" else ""
         with self._alone():
@@ -168,13 +169,15 @@ class Persons:
         return CardKey(builder.sign(self._sub[1], hashes.SHA256()), key)
 
     def _shared_key(self, use: Use) -> rsa.RSAPrivateKey:
-        path = self.folder / f"card-{use}.key"
-        with self._alone():
-            if not path.exists():
-                _write(path, _key_pem(rsa.generate_private_key(65537, 2048)), secret=True)
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        return key
+        if use not in self._shared:
+            path = self.folder / f"card-{use}.key"
+            with self._alone():
+                if not path.exists():
+                    _write(path, _key_pem(rsa.generate_private_key(65537, 2048)), secret=True)
+            key = serialization.load_pem_private_key(path.read_bytes(), None)
+            assert isinstance(key, rsa.RSAPrivateKey)
+            self._shared[use] = key
+        return self._shared[use]
 
     def _builder(
         self,
@@ -223,6 +226,12 @@ def of_process(realm: str = "test") -> Persons:
     folder = tempfile.TemporaryDirectory(prefix="passevue-persons-")
     _KEPT.append(folder)
     return Persons(Path(folder.name), realm)
+
+
+@functools.cache
+def keys_of_process(profile: Profile) -> CardKeys:
+    """Keys for this card by that authority, the same ones each time: a card that is made often is made quickly."""
+    return of_process(profile.category).card_keys(profile)
 
 
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
