@@ -186,7 +186,7 @@ class PscPeer:
         self.calls: Counter[str] = Counter()
         self.at_once = 0  # calls under way now, and the most there ever were
         self.most_at_once = 0
-        self.connections: set[int] = set()  # ports of the clients seen
+        self.most_connections = 0  # open at once, busy or not
         self.codes: dict[str, Code] = {}
         self.sessions: list[Session] = []
         self.requests: dict[str, Asked] = {}
@@ -305,8 +305,8 @@ class PscPeer:
     ) -> web.StreamResponse:
         name = request.match_info.route.name or "not-here"
         self.calls[name] += 1
-        if request.transport is not None:
-            self.connections.add(request.transport.get_extra_info("peername")[1])
+        if self._runner is not None and self._runner.server is not None:
+            self.most_connections = max(self.most_connections, len(self._runner.server.connections))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
