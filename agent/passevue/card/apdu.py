@@ -4,7 +4,7 @@
 
 What is kept here, whatever a card answers (ISO 7816-3 § 12, ISO 7816-4 §§ 5.3, 5.4; reliability N-20):
 - T=0 carries no Le after data; what the card holds back (`61 xx`) is fetched with GET RESPONSE on the same channel,
-  each time at most 256 bytes and in all at most 65,538; `6C xx` is obeyed once. T=1 carries Le.
+  each time at most 256 bytes and in all at most 65,538; `6C xx` is obeyed once, and never for a code. T=1 carries Le.
 - A command longer than 255 bytes goes in a chain (CLA bit 5), each link acknowledged before the next.
 - A `Budget` bounds what one operation may cost: exchanges and seconds. A card that always has more to say is a
   `CardFault`, never a loop.
@@ -147,7 +147,7 @@ def _links(command: Command) -> list[Command]:
 
 def _whole(channel: Channel, command: Command, protocol: Protocol, budget: Budget) -> Response:
     response = _one(channel, command, protocol, budget)
-    if response.sw >> 8 == 0x6C:
+    if response.sw >> 8 == 0x6C and not command.secret:  # a code never goes twice
         exact = Command(command.cla, command.ins, command.p1, command.p2, command.data, (response.sw & 0xFF) or 256)
         response = _one(channel, exact, protocol, budget)
     gathered = bytearray(response.data)
@@ -214,11 +214,11 @@ def on_channel(cla: int, number: int) -> int:
 class Line:
     """One card under one protocol: what the modules above send by. `begin` opens a new budget for an operation."""
 
-    def __init__(self, channel: Channel, protocol: Protocol, logical: int = 0) -> None:
+    def __init__(self, channel: Channel, protocol: Protocol, logical: int = 0, budget: Budget | None = None) -> None:
         self.protocol = protocol
         self.logical = logical
         self._channel = channel
-        self._budget = Budget()
+        self._budget = budget or Budget()
 
     def begin(self) -> None:
         self._budget = Budget()

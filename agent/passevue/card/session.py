@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from passevue.card import cps_data, keys
-from passevue.card.apdu import Channel, Line, Protocol
+from passevue.card.apdu import Budget, Channel, Line, Protocol
 from passevue.card.codes import PIN_REFERENCE, UNBLOCKING_REFERENCE, Codes, Secret
 from passevue.card.cps import (
     AID_CONTACT,
@@ -72,6 +72,8 @@ class CardSession:
             CardFault: it answers what makes no sense.
             CardAbsent: it was pulled.
         """
+        if self.lost:
+            raise CardAbsent("the card was pulled")
         opened = self._opened
         if opened is None:
             opened = self._opened = self._open()
@@ -126,7 +128,7 @@ class CardSession:
         if opened.cps.situations is None:
             if not opened.verified:
                 raise PinNeeded("situations are read after the code")
-            with self._operation(opened):
+            with self._operation(opened), opened.forgetting():
                 opened.cps = replace(opened.cps, situations=tuple(opened.read_situations()))
         return opened.cps
 
@@ -137,33 +139,37 @@ class CardSession:
             PinNeeded: the code was not given, or the card forgot it.
             CardFault: the card has no such key, or what it gave is no signature.
         """
-        opened = self._ready()
-        key = opened.cps.key(use)
-        if key is None or opened.held is None:
-            raise CardFault(f"the card has no {use} key", hint="Cette carte n’a pas la clé demandée.")
-        with self._operation(opened):
-            path = opened.held.application.path
+        opened, key, path = self._key(use)
+        with self._operation(opened), opened.forgetting():
             return keys.sign(opened.line, opened.files, path, key, opened.cps.generation, digest, hash_name, scheme)
 
     def decrypt_block(self, use: KeyUse, block: bytes) -> bytes:
         """Raw RSA on a whole block: CPS4's authentication key only. Raises as `sign`."""
-        opened = self._ready()
-        key = opened.cps.key(use)
-        if key is None or opened.held is None:
-            raise CardFault(f"the card has no {use} key", hint="Cette carte n’a pas la clé demandée.")
-        with self._operation(opened):
-            path = opened.held.application.path
+        opened, key, path = self._key(use)
+        with self._operation(opened), opened.forgetting():
             return keys.decrypt_block(opened.line, opened.files, path, key, opened.cps.generation, block)
 
     def prove(self, use: KeyUse) -> None:
         """Show that the key of the certificate is in this card, by a signature of 32 random bytes. Raises as `sign`."""
         self.sign(use, hashlib.sha256(secrets.token_bytes(32)).digest())
 
+    def _key(self, use: KeyUse) -> "tuple[_Opened, CpsKey, bytes]":
+        """The key, and the directory where it is used. A code verified by another program does not count."""
+        opened = self._ready()
+        key = opened.cps.key(use)
+        if key is None or opened.held is None:
+            raise CardFault(f"the card has no {use} key", hint="Cette carte n’a pas la clé demandée.")
+        if key.needs_pin and not opened.verified:
+            raise PinNeeded("the holder's code was not given in this session")
+        return opened, key, opened.held.application.path
+
     # Ways in
 
     def _open(self) -> "_Opened":
+        budget = Budget()
         for generation in candidates(self._atr):
-            line = Line(self._channel, self._protocol, CPS4_CHANNEL if generation is Generation.CPS4 else 0)
+            logical = CPS4_CHANNEL if generation is Generation.CPS4 else 0
+            line = Line(self._channel, self._protocol, logical, budget)
             files = CardFiles(line)
             if generation is Generation.CPS4 and not open_cps4(line):
                 continue
@@ -173,7 +179,7 @@ class CardSession:
         raise unknown_card(self._atr)
 
     def _ready(self, *, broken: bool = False) -> "_Opened":
-        if self._opened is None:
+        if self._opened is None or self.lost:
             self.identify()
         opened = self._opened
         if opened is None:
@@ -216,6 +222,15 @@ class _Opened:
         broken, updated_at = update_state(files.read(EF_ACTUA))
         self.held = None if broken else _held(files, generation)
         self.cps = self._read(generation, number, broken, updated_at)
+
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """A card that asks for its code has forgotten it."""
+        try:
+            yield
+        except PinNeeded:
+            self.verified = False
+            raise
 
     def _read(self, generation: Generation, number: str, broken: bool, updated_at: str) -> Cps:
         held = self.held

@@ -273,14 +273,14 @@ class UsbWatch:
         monitor = pyudev.Monitor.from_netlink(pyudev.Context())
         monitor.filter_by("usb", "usb_device")
 
-        def seen(action: str, device: Any) -> None:
-            path = Path(device.sys_path)
+        def seen(device: Any) -> None:
+            path, action = Path(device.sys_path), device.action
             event = Departure(path) if action == "remove" else self._settled(path) if action == "add" else None
             if event is not None:
                 with suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(self._take, event)
 
-        observer = pyudev.MonitorObserver(monitor, seen, name="udev-watch")
+        observer = pyudev.MonitorObserver(monitor, callback=seen, name="udev-watch")
         observer.start()
         return observer
 
