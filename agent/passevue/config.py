@@ -43,6 +43,7 @@ Network = IPv4Network | IPv6Network
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 Oid = Annotated[str, Field(max_length=64, pattern=r"^[0-2](\.(0|[1-9]\d*))+$")]
+HttpAddress = Annotated[str, Field(max_length=500, pattern=r"^https?://[!-~]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
@@ -199,6 +200,19 @@ class Psc(Section):
     session_h: float = Field(4, gt=0, le=4, description="hours after which a person signs in anew")
 
 
+class Trust(Section):
+    """Cards of professionals: whose certificates are believed. Left out: nobody signs in with a card."""
+
+    authority: File = Field(description="PEM file: IGC-Santé authorities of persons, roots included, of this realm")
+    crl_urls: dict[str, HttpAddress] = Field(
+        default_factory=dict,
+        description="name (CN) of an authority = http address of its revocation list, where it lies elsewhere",
+    )
+    refresh_h: float = Field(6, gt=0, le=6, description="hours between two fetches of each revocation list")
+    timeout_s: Seconds = Field(300, description="longest time for one revocation list to come whole")
+    max_crl_bytes: int = Field(64 << 20, ge=1 << 20, le=256 << 20, description="longest revocation list taken")
+
+
 class Queue(Section):
     """The durable queue."""
 
@@ -217,6 +231,7 @@ class Page(Section):
     names: tuple[str, ...] = Field(
         (), description="names under which people open the page, besides this machine's name and addresses"
     )
+    tls: Tls | None = Field(None, description="HTTPS when set; without it people sign in on this machine only")
 
 
 class Config(Section):
@@ -230,6 +245,7 @@ class Config(Section):
     images: Images = Images()
     pacs: Pacs | None = None
     psc: Psc | None = None
+    trust: Trust | None = None
     queue: Queue = Queue()
     page: Page = Page()
 

@@ -5,6 +5,7 @@ checks. A setting that has none is written with an example. A new setting withou
 """
 
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -33,11 +34,13 @@ TITLES = {
     "images": "Les images que le boîtier garde lui-même",
     "pacs": "Le PACS du centre. Section absente : les images du boîtier tiennent lieu de PACS",
     "psc": "Pro Santé Connect : connexion des personnes par e-CPS. Section absente : pas de connexion par e-CPS",
+    "trust": "Les cartes CPS : autorités reconnues. Section absente : pas de connexion par carte",
     "queue": "La file d'attente durable",
     "page": "La page d'état, à l'usage du cabinet",
     "ris.tls": "Certificat du boîtier pour chiffrer le lien avec le RIS",
     "modality.tls": "Certificat du boîtier pour chiffrer le lien DICOM (réception)",
     "pacs.tls": "Certificat du boîtier pour chiffrer le lien DICOM vers le PACS",
+    "page.tls": "Certificat du boîtier pour ouvrir la page en https ; sans lui, on ne se connecte que sur le boîtier",
 }
 
 FRENCH = {
@@ -113,6 +116,11 @@ FRENCH = {
     "psc.connect_timeout_s": "attente d'une connexion, en secondes",
     "psc.max_connections": "connexions vers Pro Santé Connect en même temps",
     "psc.session_h": "heures après lesquelles une personne doit se reconnecter (4 au plus)",
+    "trust.authority": "fichier PEM : autorités IGC-Santé des personnes et leurs racines, du domaine du boîtier",
+    "trust.crl_urls": "nom (CN) d'une autorité = adresse http de sa liste de révocation, si elle est ailleurs",
+    "trust.refresh_h": "heures entre deux lectures de chaque liste de révocation",
+    "trust.timeout_s": "temps laissé à une liste de révocation pour arriver entière, en secondes",
+    "trust.max_crl_bytes": "taille de la plus longue liste de révocation acceptée, en octets",
     "queue.url": "adresse SQLAlchemy de la base ; par défaut, SQLite dans le dossier de données",
     "queue.lanes": "examens traités en même temps",
     "queue.content_days": "jours de garde du contenu d'une publication réglée",
@@ -154,6 +162,8 @@ EXAMPLES: dict[str, Any] = {
     "psc.authority": "psc-autorites.pem",
     "psc.certificate": "psc.pem",
     "psc.key": "psc.key",
+    "trust.authority": "igc-sante-personnes.pem",
+    "trust.crl_urls": {"AC IGC-SANTE FORT PERSONNES": "http://igc-sante.esante.gouv.fr/CRL/ACI-FO-PP.crl"},
     "queue.url": "postgresql+psycopg://passevue@/passevue",
 }
 
@@ -227,6 +237,10 @@ def _setting(name: str, key: str, field: FieldInfo, *, commented: bool) -> Itera
     yield f"{mark}{key} = {_toml(value)}"
 
 
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
 def _toml(value: object) -> str:
     match value:
         case bool():
@@ -236,7 +250,7 @@ def _toml(value: object) -> str:
         case float():
             return f"{value:g}"
         case dict():
-            return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+            return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
         case list() | tuple():
             return "[" + ", ".join(_toml(item) for item in value) + "]"
         case str() | Path() | IPv4Network() | IPv6Network():

@@ -1,0 +1,299 @@
+"""The revocation lists of some authorities: fetched, kept on the disk, used until their end (igc-sante.md § 4).
+
+    crls = CrlStore(folder, authorities, settings, clock)
+    … crls.run()                 # a part of the box: what the disk has, then each list every six hours
+    crls.of(authority)           # the list held, or None
+    crls.states(now)             # for the page
+
+Rules:
+- Fetched in clear over HTTP, which is allowed for lists alone (TLS-06): nothing is believed but the signature. Streamed
+  to a file beside the others, read there, renamed over the old one only when it is whole, signed, and not older.
+- Whatever comes instead, the list held stays, until its nextUpdate; past it `trust` refuses.
+- Bounded in bytes, in time, in entries; no redirect, no proxy, no compression.
+
+Facts: where a list lies is known by the name of its authority; a certificate may say otherwise, `trust.crl_urls` has
+the last word. Files are named by a digest of the authority's key; a file's time is when it was last fetched.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+import aiohttp
+import structlog
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from passevue import config
+from passevue.card.crl import Crl, der_name, read_crl
+from passevue.errors import BoxError, NetworkError, TrustError, Unreadable
+
+_PLACE = "http://igc-sante.esante.gouv.fr/CRL"
+_FILES = {
+    "AC RACINE IGC-SANTE ELEMENTAIRE": "ACR-EL",
+    "AC RACINE IGC-SANTE STANDARD": "ACR-ST",
+    "AC RACINE IGC-SANTE FORT": "ACR-FO",
+    "AC IGC-SANTE ELEMENTAIRE PERSONNES": "ACI-EL-PP",
+    "AC IGC-SANTE STANDARD PERSONNES": "ACI-ST-PP",
+    "AC IGC-SANTE FORT PERSONNES": "ACI-FO-PP",
+    "AC IGC-SANTE ELEMENTAIRE ORGANISATIONS": "ACI-EL-ORG",
+}
+_RETRY = timedelta(minutes=15)
+_AGING = timedelta(hours=24)  # four fetches missed
+_LOOK_S = 60.0
+_PIECE = 1 << 16
+
+log = structlog.get_logger()
+
+
+class CrlLevel(StrEnum):
+    """How a list stands."""
+
+    FRESH = "fresh"  # fetched within a day, before nextUpdate
+    AGING = "aging"  # still valid, not fetched for a day: alert
+    STALE = "stale"  # past nextUpdate: its authority's certificates are refused
+    ABSENT = "absent"  # never received: the same
+
+
+@dataclass(frozen=True, slots=True)
+class CrlState:
+    """One list, for the page. `error` is why the last fetch failed, in French; empty when it did not."""
+
+    authority: str
+    level: CrlLevel
+    this_update: datetime | None
+    next_update: datetime | None
+    fetched_at: datetime | None
+    count: int
+    error: str
+
+
+@dataclass(slots=True)
+class _Kept:
+    authority: x509.Certificate
+    name: str
+    url: str
+    path: Path
+    crl: Crl | None = None
+    fetched_at: datetime | None = None
+    tried_at: datetime | None = None
+    error: str = ""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class CrlStore:
+    """The lists of `authorities`, in `folder`. `clock` gives an aware now."""
+
+    name = "crl"
+
+    def __init__(
+        self,
+        folder: Path,
+        authorities: Sequence[x509.Certificate],
+        settings: config.Trust,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock
+        self._kept = {der_name(one): _kept(folder, one, settings.crl_urls) for one in authorities}
+        for one in authorities:
+            self.learn(one)
+
+    def of(self, authority: x509.Certificate) -> Crl | None:
+        """The list held of `authority`, whatever its age."""
+        kept = self._kept.get(der_name(authority))
+        return kept.crl if kept is not None else None
+
+    def learn(self, certificate: x509.Certificate) -> None:
+        """Where the list of its issuer lies, by the word of a `certificate` whose chain was checked."""
+        for kept in self._kept.values():
+            if kept.authority.subject == certificate.issuer and kept.name not in self._settings.crl_urls:
+                kept.url = _http_point(certificate) or kept.url
+
+    async def ensure(self, authority: x509.Certificate, within_s: float) -> None:
+        """Fetch the list of `authority` now if none is held that still counts; give up quietly after `within_s`."""
+        kept = self._kept.get(der_name(authority))
+        if kept is None or (kept.crl is not None and self._clock() <= kept.crl.next_update):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s), kept.turn:
+                if kept.crl is None or self._clock() > kept.crl.next_update:
+                    await self._try(kept)
+
+    def states(self, now: datetime) -> tuple[CrlState, ...]:
+        return tuple(_state(kept, now) for kept in self._kept.values())
+
+    async def load(self) -> None:
+        """Take what the disk has; what is not what was written is dropped, and fetched anew."""
+        await asyncio.to_thread(self._prepare)
+        for kept in self._kept.values():
+            with contextlib.suppress(BoxError, OSError):
+                kept.crl, kept.fetched_at = await asyncio.to_thread(_from_disk, kept, self._clock())
+
+    async def run(self) -> None:
+        """Take what the disk has, then fetch what is due, until cancelled."""
+        await self.load()
+        while True:
+            await self.refresh()
+            await asyncio.sleep(_LOOK_S * random.uniform(0.8, 1.2))
+
+    async def refresh(self, *, all_of_them: bool = False) -> None:
+        """Fetch each list that is due once; a failure is kept for `states` and logged, never raised."""
+        every = timedelta(hours=self._settings.refresh_h)
+        for kept in self._kept.values():
+            async with kept.turn:
+                if all_of_them or _due(kept, self._clock(), every):
+                    await self._try(kept)
+
+    async def _try(self, kept: _Kept) -> None:
+        kept.tried_at = self._clock()
+        told = bool(kept.error)
+        try:
+            await self._fetch(kept)
+        except BoxError as err:
+            kept.error, cause = err.hint or _NO_LIST, err.message
+        except OSError as err:
+            kept.error, cause = _DISK, type(err).__name__
+        if kept.error and not told:
+            log.warning("crl_refused", title=kept.name, error=cause)
+
+    async def _fetch(self, kept: _Kept) -> None:
+        part = kept.path.with_suffix(".part")
+        try:
+            await self._download(kept.url, part)
+            crl = await asyncio.to_thread(_take, part, kept, self._clock())
+        finally:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+        changed = kept.crl is None or crl.this_update != kept.crl.this_update
+        kept.crl, kept.fetched_at, kept.error = crl, self._clock(), ""
+        if changed:
+            log.info("crl_fetched", title=kept.name, count=crl.count)
+
+    async def _download(self, url: str, part: Path) -> None:
+        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
+                ) as session,
+                session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response,
+            ):
+                if response.status != 200:
+                    raise NetworkError(f"expected 200 for a CRL, got {response.status}", hint=_AWAY)
+                await self._stream(response, part)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as err:
+            raise NetworkError(f"no CRL came: {type(err).__name__}", hint=_AWAY) from err
+
+    async def _stream(self, response: aiohttp.ClientResponse, part: Path) -> None:
+        size = 0
+        file = await asyncio.to_thread(part.open, "wb")
+        try:
+            async for piece in response.content.iter_chunked(_PIECE):
+                size += len(piece)
+                if size > self._settings.max_crl_bytes:
+                    raise Unreadable(f"the CRL is longer than {self._settings.max_crl_bytes} bytes", hint=_HUGE)
+                await asyncio.to_thread(file.write, piece)
+        finally:
+            await asyncio.to_thread(file.close)
+
+    def _prepare(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        for left in self._folder.glob("*.part"):
+            left.unlink(missing_ok=True)
+
+
+_NO_LIST = "Ce qui est arrivé n'est pas une liste de révocation : elle est ignorée. Prévenez l'exploitant."
+_DISK = "Le disque du boîtier refuse la liste de révocation : libérez de la place."
+_AWAY = "La liste de révocation n'est pas arrivée : vérifiez l'accès du boîtier au réseau."
+_HUGE = "La liste de révocation reçue est démesurée : elle est ignorée. Prévenez l'exploitant."
+_OLDER = "La liste de révocation reçue est plus ancienne que celle du boîtier : elle est ignorée."
+_ENDED = "La liste de révocation reçue est déjà périmée : elle est ignorée."
+
+
+def _kept(folder: Path, authority: x509.Certificate, urls: Mapping[str, str]) -> _Kept:
+    names = authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    name = str(names[0].value) if names else ""
+    plain = name.removeprefix("TEST ")
+    file = _FILES.get(plain, plain.replace(" ", "-")) + ("-TEST" if plain != name else "")
+    path = folder / f"{der_name(authority).hex()[:32]}.crl"
+    return _Kept(authority, name, urls.get(name, f"{_PLACE}/{file}.crl"), path)
+
+
+def _http_point(certificate: x509.Certificate) -> str:
+    """The first HTTP address in its CRLDistributionPoints; empty when there is none."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ""
+    names = [name.value for point in points for name in point.full_name or ()]
+    return next((str(name) for name in names if str(name).startswith(("http://", "https://"))), "")
+
+
+def _due(kept: _Kept, now: datetime, every: timedelta) -> bool:
+    if kept.tried_at is not None and timedelta() <= now - kept.tried_at < _RETRY:
+        return False
+    fetched = kept.fetched_at
+    return fetched is None or kept.crl is None or not timedelta() <= now - fetched < every or now > kept.crl.next_update
+
+
+def _state(kept: _Kept, now: datetime) -> CrlState:
+    crl = kept.crl
+    if crl is None:
+        level = CrlLevel.ABSENT
+    elif now > crl.next_update:
+        level = CrlLevel.STALE
+    elif kept.fetched_at is None or now - kept.fetched_at > _AGING:
+        level = CrlLevel.AGING
+    else:
+        level = CrlLevel.FRESH
+    begin, end, count = (crl.this_update, crl.next_update, crl.count) if crl is not None else (None, None, 0)
+    return CrlState(kept.name, level, begin, end, kept.fetched_at, count, kept.error)
+
+
+# On a thread
+
+
+def _read(path: Path, authority: x509.Certificate, now: datetime) -> Crl:
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise Unreadable("the CRL is empty")
+        data = mmap(file.fileno(), 0, access=ACCESS_READ)
+        try:
+            return read_crl(data, authority, now)
+        finally:
+            with contextlib.suppress(BufferError):  # an error still looks at it: unmapped when that is forgotten
+                data.close()
+
+
+def _from_disk(kept: _Kept, now: datetime) -> tuple[Crl, datetime]:
+    """Raises: OSError when there is none; Unreadable, TrustError when it is not what was written."""
+    crl = _read(kept.path, kept.authority, datetime.max.replace(tzinfo=UTC) - timedelta(days=1))
+    fetched = datetime.fromtimestamp(kept.path.stat().st_mtime, UTC)
+    return crl, min(fetched, now)
+
+
+def _take(part: Path, kept: _Kept, now: datetime) -> Crl:
+    """Read what came; keep it if it is better than what is held."""
+    crl = _read(part, kept.authority, now)
+    held = kept.crl
+    if crl.next_update <= now:
+        raise TrustError(f"the CRL that came ended on {crl.next_update:%Y-%m-%d %H:%M}", hint=_ENDED)
+    if held is not None and (crl.this_update < held.this_update or (crl.number or 0) < (held.number or 0)):
+        raise TrustError(f"the CRL that came is older than the one held: {crl.this_update:%Y-%m-%d %H:%M}", hint=_OLDER)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(kept.path)
+    handle = os.open(kept.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return crl

@@ -1,0 +1,181 @@
+"""What the ANS publishes over plain HTTP: revocation lists and certificates of authorities (igc-sante.md §§ 1, 4).
+
+    lists = Lists(authority_certificate, authority_key)
+    ans = Ans()
+    ans.serve("/CRL/ACI-FO-PP-TEST.crl", lists.make(revoked=[serial]))
+    async with ans:
+        ans.url("/CRL/ACI-FO-PP-TEST.crl")
+    ans.fault = Fault.SLOW                    # what may go wrong between a box and the ANS
+
+By hand: `python -m tests.peers.ans FOLDER [--realm test] [--port 8091]` makes a persons' authority there, serves its
+lists and prints the `[trust]` section that believes in it.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from .pki_persons import Persons
+
+
+class Fault(StrEnum):
+    """What the server does instead of answering well."""
+
+    NONE = "none"
+    AWAY = "away"  # closes the connection
+    ERROR = "error"  # 503
+    HTML = "html"  # 200 and a page: a captive portal
+    HUGE = "huge"  # bytes without end
+    SLOW = "slow"  # a byte every now and then
+    CUT = "cut"  # half of it, then nothing
+    REDIRECT = "redirect"  # to another host
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Makes lists in the name of one authority; `key` may be another's, as a forger's would."""
+
+    authority: x509.Certificate
+    key: rsa.RSAPrivateKey
+
+    def make(
+        self,
+        *,
+        revoked: Sequence[int] = (),
+        this_update: datetime | None = None,
+        next_update: datetime | None = None,
+        number: int | None = None,
+        hash_algorithm: hashes.SHA256 | hashes.SHA1 | None = None,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    ) -> bytes:
+        """DER."""
+        begin = this_update or datetime.now(UTC) - timedelta(minutes=5)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.authority.subject)
+            .last_update(begin)
+            .next_update(next_update or begin + timedelta(days=7))
+            .add_extension(x509.CRLNumber(number if number is not None else int(begin.timestamp())), critical=False)
+        )
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical=critical)
+        for serial in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self.key, hash_algorithm or hashes.SHA256()).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+
+
+class Ans:
+    """The server. `requests` are the paths asked for."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.fault = Fault.NONE
+        self.requests: list[str] = []
+        self._content: dict[str, bytes] = {}
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    def serve(self, path: str, content: bytes) -> None:
+        self._content[path] = content
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self._port}{path}"
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request.path)
+        content = self._content.get(request.path)
+        if content is None:
+            return web.Response(status=404)
+        match self.fault:
+            case Fault.NONE:
+                return web.Response(body=content, content_type="application/pkix-crl")
+            case Fault.ERROR:
+                return web.Response(status=503)
+            case Fault.HTML:
+                return web.Response(text="<html>Bienvenue sur le réseau</html>", content_type="text/html")
+            case Fault.REDIRECT:
+                return web.Response(status=302, headers={"Location": "http://127.0.0.1:9/"})
+        assert request.transport is not None
+        if self.fault is Fault.AWAY:
+            request.transport.abort()
+            return web.Response()
+        return await self._badly(request, content)
+
+    async def _badly(self, request: web.Request, content: bytes) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if self.fault is Fault.CUT:
+            response.content_length = len(content)
+        await response.prepare(request)
+        try:
+            if self.fault is Fault.CUT:
+                await response.write(content[: len(content) // 2])
+                assert request.transport is not None
+                request.transport.abort()
+            while self.fault is Fault.HUGE:
+                await response.write(b"\x30" * 65_536)
+            while self.fault is Fault.SLOW:
+                await response.write(content[:1])
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            pass
+        return response
+
+
+def lists_of(persons: Persons) -> dict[str, Lists]:
+    """The lists that a persons' authority and its root answer for, by name of the authority."""
+    pairs = (persons._sub, persons._root)
+    return {
+        str(one.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value): Lists(one, key)
+        for one, key in pairs
+    }
+
+
+async def _by_hand(folder: Path, realm: str, port: int) -> None:
+    persons = Persons(folder, realm)
+    ans = Ans(port)
+    for number, (_, lists) in enumerate(lists_of(persons).items()):
+        ans.serve(f"/CRL/{number}.crl", lists.make())
+    async with ans:
+        names = ", ".join(f'"{name}" = "{ans.url(f"/CRL/{at}.crl")}"' for at, name in enumerate(lists_of(persons)))
+        print(f'[trust]\nauthority = "{persons.authority}"\ncrl_urls = {{ {names} }}', flush=True)
+        await asyncio.Event().wait()
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.peers.ans", description=__doc__.split("\n")[0] if __doc__ else ""
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--realm", choices=("test", "production"), default="test")
+    parser.add_argument("--port", type=int, default=8091)
+    options = parser.parse_args(arguments)
+    asyncio.run(_by_hand(options.folder, options.realm, options.port))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
