@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,33 @@ def or_skip(name: str) -> Program:
         return obtain(name)
     except Missing as err:
         pytest.skip(f"Java program {name}: {err}")
+
+
+def unpacked(name: str, finish: Callable[[Path], None], how: Sequence[str]) -> Path:
+    """The one archive that `java/<name>` names, unpacked and finished once. Blocking: minutes the first time.
+
+    Args:
+        finish: what is still to be done in the unpacked folder.
+        how: what that depends on: another value makes it anew.
+
+    Raises:
+        Missing: as `obtain`.
+    """
+    _check_tools()
+    folder = _SOURCES / name
+    made = _CACHE / name / hashlib.sha256(f"{_fingerprint(folder)} {how}".encode()).hexdigest()[:16]
+    with _alone():
+        if not made.is_dir():
+            with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
+                work = Path(scratch) / "made"
+                _say(f"{name}: Maven fetches its archive (some minutes the first time, then kept)")
+                _resolve(folder, Path(scratch) / "classpath")
+                shutil.unpack_archive((Path(scratch) / "classpath").read_text().strip(), work, "zip")
+                shutil.rmtree(made.parent, ignore_errors=True)
+                made.parent.mkdir(parents=True, exist_ok=True)
+                finish(work)
+                work.rename(made)
+    return made
 
 
 def _check_tools() -> None:
