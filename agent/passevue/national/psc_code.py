@@ -100,7 +100,8 @@ class CodeFlow:
 
     def _question(self, request: CodeRequest | None, state: str) -> CodeRequest:
         """The question that this answer is to, now spent."""
-        if request is None or not hmac.compare_digest(state.encode(), request.state.encode()):
+        given = state.encode("utf-8", "surrogatepass")  # a query may hold anything
+        if request is None or not hmac.compare_digest(given, request.state.encode()):
             _again("state_mismatch", "the answer is to another browser's question")
         if self._open.pop(request.state, None) is None:
             _again("state_used", "the answer was brought before")

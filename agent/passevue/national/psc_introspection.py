@@ -16,9 +16,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from passevue.errors import BoxError, CredentialError, NetworkError, SignInError, TrustError, Unreadable
+from passevue.errors import BoxError, NetworkError, SignInError, TrustError, Unreadable
 from passevue.national.psc_json import moment, text
 from passevue.national.psc_token import LEEWAY_S, MAX_TOKEN_BYTES, parts_of
 from passevue.national.psc_wire import AWAY
@@ -28,6 +28,9 @@ REFUSAL_KEPT_S = 10.0
 MAX_KEPT = 10_000
 MAX_WAITING = 1_000
 _REFUSED = "Le jeton présenté n'est pas valable : la personne doit se reconnecter à Pro Santé Connect."
+
+
+_Error = TypeVar("_Error", bound=BoxError)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -185,7 +188,7 @@ class Introspector:
             answer = read_introspection(found, self._issuer, now)
             _check_agrees(token, answer)
         except (SignInError, TrustError) as err:
-            return _Kept(err, at + REFUSAL_KEPT_S)
+            return _Kept(_anew(err), at + REFUSAL_KEPT_S)  # without its frames, which hold the token
         except Unreadable as err:
             refusal = TrustError(f"the introspection answer was not understood: {err.message}", hint=_REFUSED)
             return _Kept(refusal, at + REFUSAL_KEPT_S)
@@ -198,12 +201,11 @@ class Introspector:
             self._kept.popitem(last=False)
 
 
-def _anew(err: BoxError) -> BoxError:
-    """The same error for one more caller: an exception object is raised once."""
-    if isinstance(err, SignInError):
-        return SignInError(err.code, err.message.partition(": ")[2], hint=err.hint)
-    kind = next(one for one in (NetworkError, TrustError, CredentialError, BoxError) if isinstance(err, one))
-    return kind(err.message, hint=err.hint)
+def _anew(err: _Error) -> _Error:
+    """The same error for one more caller: an exception object is raised once, and remembers where."""
+    again = type(err).__new__(type(err), *err.args)
+    again.__dict__.update(vars(err))
+    return again
 
 
 def _check_agrees(token: str, answer: Introspected) -> None:

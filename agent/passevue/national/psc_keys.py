@@ -21,7 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-from passevue.errors import BoxError, TrustError, Unreadable
+from passevue.errors import BoxError, NetworkError, TrustError, Unreadable
 from passevue.national.psc_json import strings, text
 
 MAX_KEYS = 64  # Keycloak publishes two to six
@@ -31,6 +31,8 @@ ASK_AGAIN_AFTER_S = 30.0
 _SECRET_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 _RSA_BITS = range(2048, 8193)
 _CURVES = {"P-256", "P-384", "P-521"}
+
+_ODD = "Les clés de Pro Santé Connect sont illisibles : réessayez plus tard, sinon prévenez le support."
 
 Key = RSAKey | ECKey
 
@@ -140,7 +142,7 @@ class KeyRing:
             if self._keys and self._in_vain_at is not None and now - self._in_vain_at < ASK_AGAIN_AFTER_S:
                 return
             try:
-                self._keys, self._fetched_at = read_keys(await self._fetch()), now
+                self._keys, self._fetched_at = await self._ask(), now
             except TrustError:
                 self._keys = {}
                 raise
@@ -151,3 +153,10 @@ class KeyRing:
                 log.warning("psc_keys_not_renewed", error_class=type(err).__name__)
                 return
             self._in_vain_at = now if self._find(name) is None else None
+
+    async def _ask(self) -> dict[str, Key]:
+        found = await self._fetch()
+        try:
+            return read_keys(found)
+        except Unreadable as err:
+            raise NetworkError(f"the key set was not understood: {err.message}", hint=_ODD) from err

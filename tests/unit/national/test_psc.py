@@ -82,7 +82,7 @@ async def test_an_answer_to_another_browsers_question_is_refused(psc: Psc, psc_p
         with pytest.raises(SignInError, match="state_mismatch"):
             await psc.finish_code(held, answer)
     with pytest.raises(SignInError, match="state_mismatch"):
-        await psc.finish_code(victims, {**answer, "state": ""})
+        await psc.finish_code(victims, {**answer, "state": "\udcff"})
     assert psc_peer.calls["token"] == 0
 
 
