@@ -21,7 +21,7 @@ from tests.peers.pki import Family, Pki, StructurePaths
 from tests.peers.psc import Fault, PscPeer
 from tests.peers.psc_tokens import FORGERIES
 from tests.unit.national.conftest import psc_settings_of
-from tests.unit.national.psc_browser import MEDECIN, sign_in, visit
+from tests.unit.national.psc_browser import MEDECIN, choose, sign_in, visit
 
 
 class Clock:
@@ -636,3 +636,18 @@ async def test_no_token_code_or_identity_is_logged_or_shown(psc: Psc, psc_peer: 
     person = psc_peer.people[MEDECIN]
     for secret in (token, token[-40:], MEDECIN, person.family, person.given, psc_peer.sessions[0].refresh):
         assert secret not in shown
+
+
+# The peer's own page
+
+
+async def test_the_peers_page_lets_a_person_choose_or_refuse(psc: Psc, psc_peer: PscPeer, pki: Pki) -> None:
+    for login, names in (("899700000025", {"state", "iss", "session_state", "code"}), ("", {"state", "iss", "error"})):
+        request = await psc.begin_code()
+        answer = await choose(request.url, login, pki)
+        assert set(answer) == names
+        if login:
+            assert (await psc.finish_code(request, answer)).person.id_nat == login
+        else:
+            with pytest.raises(SignInError, match="access_denied"):
+                await psc.finish_code(request, answer)
