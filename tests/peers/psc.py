@@ -23,7 +23,6 @@ import base64
 import hashlib
 import hmac
 import html
-import json
 import secrets
 import ssl
 import sys
@@ -42,7 +41,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.peers.pki import Pki
+from tests.peers.pki import Family, Pki
 from tests.peers.psc_people import Person, people
 from tests.peers.psc_tokens import FORGERIES, SigningKey, at_hash
 
@@ -645,9 +644,9 @@ _ANSWERS: dict[Fault, Callable[[], web.Response]] = {
 async def _serve(folder: Path, port: int, structure: str) -> None:
     pki = Pki(folder)
     async with PscPeer(pki, port=port, structure=structure) as peer:
-        print(
-            json.dumps({"issuer": peer.issuer, "client_id": peer.client_id, "authority": str(pki.authority)}, indent=2)
-        )
+        keys = pki.leaf(Family.ORG_AUTH_CLI, structure)
+        print(f"issuer       {peer.issuer}\nclient_id    {peer.client_id}\nauthority    {pki.authority}")
+        print(f"certificate  {keys.certificate}\nkey          {keys.key}")
         for one in peer.people.values():
             print(f"{one.login}  {one.given} {one.family}")
         lines: asyncio.Queue[str] = asyncio.Queue()
@@ -658,7 +657,7 @@ async def _serve(folder: Path, port: int, structure: str) -> None:
             try:
                 print("digits", peer.approve(login) if word == "ok" else peer.deny(login))
             except KeyError as err:
-                print(err)
+                print(err.args[0])
 
 
 if __name__ == "__main__":
