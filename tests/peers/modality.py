@@ -26,6 +26,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from tests.peers import invented
@@ -105,6 +106,12 @@ class Modality:
     def association(self, contexts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[Association]:
         """Open, and released at the end. Raises: Refused."""
         requested = [pc(abstract, transfer) for abstract, transfer in contexts]
+        rejections: list[tuple[int, int, int]] = []
+
+        def came(event: Any) -> None:
+            if isinstance(event.pdu, A_ASSOCIATE_RJ):
+                rejections.append((event.pdu.result, event.pdu.source, event.pdu.reason_diagnostic))
+
         assoc = self.ae.associate(
             self.host,
             self.port,
@@ -112,12 +119,10 @@ class Modality:
             ae_title=self.called,
             max_pdu=self.max_pdu,
             tls_args=(self.tls, self.host) if self.tls else None,
-            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._report, [True])],
+            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._report, [True]), (evt.EVT_PDU_RECV, came)],
         )
         if not assoc.is_established:
-            answer = assoc.acceptor.primitive
-            rejected = assoc.is_rejected and answer is not None
-            raise Refused((answer.result, answer.result_source, answer.diagnostic) if rejected else None)
+            raise Refused(rejections[0] if rejections else None)
         try:
             yield assoc
         finally:
