@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from passevue import __version__
-from passevue.cli import card, carry, configure, queue, start, status, trail
+from passevue.cli import admin, card, carry, configure, queue, start, status, trail
 from passevue.status import logs
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("status")(status.status)
 app.add_typer(configure.app, name="config")
 app.add_typer(queue.app, name="queue")
 app.add_typer(trail.app, name="audit")
+app.add_typer(admin.app, name="admin")
 app.add_typer(carry.app, name="xdm")
 app.add_typer(card.app, name="card")
 

@@ -76,6 +76,7 @@ FRENCH = {
     "modality.idle_timeout_s": "plus long silence sur une association, en secondes",
     "modality.max_object_bytes": "taille du plus grand objet accepté, en octets",
     "images.retention_days": "jours de garde d'un objet dont l'examen n'est pas publié",
+    "images.quiet_s": "silence après laquelle un examen publié qui a reçu d'autres images est revu, en secondes",
     "images.budget_bytes": "place pour les images, en octets ; les plus anciennes non publiées partent d'abord",
     "pacs.host": "adresse du PACS",
     "pacs.port": "port DICOM du PACS",

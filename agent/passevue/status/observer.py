@@ -143,6 +143,7 @@ def certificates(config: Config) -> Iterator[Certificate]:
     listeners: dict[str, Tls | None] = {
         "ris.tls.certificate": config.ris.tls,
         "modality.tls.certificate": config.modality.tls,
+        "page.tls.certificate": config.page.tls,
         "pacs.tls.certificate": config.pacs.tls if config.pacs is not None else None,
     }
     for setting, tls in listeners.items():

@@ -1,4 +1,4 @@
-"""The local status page, its live updates, health and metrics: read-only, and without patient data (ACCT-06).
+"""The local status page, its live updates, health and metrics: without sign-in, read-only, no patient data (ACCT-06).
 
     GET /            the page, in French or English
     GET /events      the same, sent again when it changes (server-sent events)
@@ -8,15 +8,15 @@
     GET /metrics     Prometheus text
     GET /static/…    one stylesheet, one script, one icon, from memory
 
-Nothing here changes anything, asks for a name, sets a cookie or loads from elsewhere. Every answer carries a policy
-that allows no inline script or style, no framing and no other origin (N-22).
+Nothing of it changes anything, asks for a name, sets a cookie or loads from elsewhere. What people do once they have
+signed in is in `sign_in_pages` and `people_pages`, on the same listener. Every answer carries a policy that allows no
+inline script or style, no framing and no other origin (N-22).
 """
 
 import asyncio
 import socket
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 from zoneinfo import ZoneInfo
 
@@ -24,31 +24,25 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from passevue import config
+from passevue.intake.tls import listener_context
 from passevue.queue.room import Level
 from passevue.status import view
+from passevue.status.browser import HEADERS, add_headers, language, preferred
 from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
+from passevue.status.front import Front
+from passevue.status.live import Live
 from passevue.status.logs import AccessLog
 from passevue.status.metrics import CONTENT_TYPE, Metrics
+from passevue.status.people_pages import People, PeoplePages
 from passevue.status.plain import to_json
+from passevue.status.sign_in_pages import SignInPages
 from passevue.status.summary import Summary
-from passevue.status.words import Language
+
+__all__ = ["HEADERS", "Page", "preferred"]
 
 Look = Callable[[], Awaitable[Summary]]
 
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Server": "passevue",
-}
 LOOK_EVERY_S = 2.0
-BEAT_EVERY_S = 15.0  # proxies and phones close a silent stream after 30 to 60 s
-WRITE_TIMEOUT_S = 10.0
 
 
 class Page:
@@ -64,6 +58,7 @@ class Page:
         *,
         metrics: Metrics | None = None,
         limits: Limits | None = None,
+        people: People | None = None,
         sock: socket.socket | None = None,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
@@ -72,13 +67,13 @@ class Page:
         self._zone = zone
         self._metrics = metrics or Metrics()
         self._limits = limits or Limits()
+        self._people = people
         self._sock = sock
         self._look_every_s = look_every_s
         self._door = Door(self._limits)
         self._bucket = Bucket(self._limits)
         self._names = our_names(settings.host, *settings.names)
-        self._streams: Counter[str] = Counter()
-        self._stopping = asyncio.Event()
+        self._live = Live(self._limits)
         self._started = asyncio.Event()
         self.port = 0
 
@@ -104,21 +99,23 @@ class Page:
                 await server.start_serving()
                 await asyncio.get_running_loop().create_future()
         finally:
-            self._stopping.set()
+            self._live.stopping.set()
             await runner.cleanup()
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         assert runner.server is not None  # noqa: S101 - set by setup()
         protocols = factory(self._door, runner.server)
         loop = asyncio.get_running_loop()
+        tls = self._settings.tls
+        context = await asyncio.to_thread(listener_context, tls) if tls is not None else None
         if self._sock is not None:
-            return await loop.create_server(protocols, sock=self._sock)
-        return await loop.create_server(protocols, self._settings.host, self._settings.port)
+            return await loop.create_server(protocols, sock=self._sock, ssl=context)
+        return await loop.create_server(protocols, self._settings.host, self._settings.port, ssl=context)
 
     def app(self) -> web.Application:
         """The routes with their guards."""
         app = web.Application(middlewares=[self._guard], client_max_size=1024)
-        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(add_headers)
         for path, handler in (
             ("/", self._page),
             ("/events", self._events),
@@ -129,7 +126,14 @@ class Page:
             ("/static/{name}", self._static),
         ):
             app.router.add_get(path, handler)
+        if self._people is not None:
+            self._add_people(app, self._people)
         return app
+
+    def _add_people(self, app: web.Application, people: People) -> None:
+        front = Front(people.sign_in, people.box, self._zone, people.sign_in.clock)
+        SignInPages(front, people.sign_in, self._live, people.callback).add_to(app)
+        PeoplePages(front, people.sign_in, people.acts, self._live, people.check).add_to(app)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -141,7 +145,8 @@ class Page:
         return await handler(request)
 
     async def _page(self, request: web.Request) -> web.Response:
-        html = view.whole_page(await self._look(), language(request), self._zone)
+        sign_in = self._people is not None
+        html = view.whole_page(await self._look(), language(request), self._zone, sign_in=sign_in)
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Language"}
         return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
 
@@ -171,58 +176,22 @@ class Page:
     # --- live updates ----------------------------------------------------------------------------------------------
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        async with self._stream(request.remote or ""):
-            response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-            response.content_type = "text/event-stream"
-            response.charset = "utf-8"
-            await response.prepare(request)
-            with suppress(TimeoutError, ConnectionError):  # gone, or not reading: its browser comes back if it is there
-                await self._send_changes(request, response)
-            return response
-
-    @asynccontextmanager
-    async def _stream(self, address: str) -> AsyncIterator[None]:
-        """
-        Raises:
-            HTTPServiceUnavailable: enough live views are open.
-        """
-        full = self._streams.total() >= self._limits.streams
-        if full or self._streams[address] >= self._limits.streams_per_address:
-            raise web.HTTPServiceUnavailable(text="Too many live views.\n", headers={"Retry-After": "30"})
-        self._streams[address] += 1
-        try:
-            yield
-        finally:
-            self._streams[address] -= 1
-            if self._streams[address] <= 0:
-                del self._streams[address]
-
-    async def _send_changes(self, request: web.Request, response: web.StreamResponse) -> None:
-        lang = language(request)
-        await self._send(response, "retry: 3000\n\n")
-        ends = monotonic() + self._limits.stream_s
-        shown, beat = "", monotonic()
-        while monotonic() < ends and not self._stopping.is_set() and request.transport is not None:  # None: it left
-            html = view.main_part(await self._look(), lang, self._zone)
-            if html != shown:
-                lines = "".join(f"data: {line}\n" for line in html.splitlines())
-                await self._send(response, f"event: summary\n{lines}\n")
-                shown, beat = html, monotonic()
-            elif monotonic() - beat >= BEAT_EVERY_S:
-                await self._send(response, ": beat\n\n")
-                beat = monotonic()
-            await self._pause()
+        async with self._live.view(request) as stream:
+            lang, shown = language(request), ""
+            while stream.open and not self._live.stopping.is_set():
+                html = view.main_part(await self._look(), lang, self._zone)
+                if html != shown:
+                    await stream.send("summary", html)
+                    shown = html
+                else:
+                    await stream.beat()
+                await self._pause()
+        return stream.response
 
     async def _pause(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._look_every_s):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
-
-    async def _send(self, response: web.StreamResponse, text: str) -> None:
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await response.write(text.encode())
+                await self._live.stopping.wait()
 
 
 def not_ready(summary: Summary) -> str:
@@ -232,40 +201,7 @@ def not_ready(summary: Summary) -> str:
     return "no room" if summary.room is not None and summary.room.level is Level.STOP else ""
 
 
-def language(request: web.Request) -> Language:
-    """French, unless `?lang=en` asks or the browser prefers English."""
-    asked = request.query.get("lang")
-    if asked in (Language.FR, Language.EN):
-        return Language(asked)
-    return preferred(request.headers.get("Accept-Language", ""))
-
-
-def preferred(header: str) -> Language:
-    """The better of the two by an Accept-Language header (RFC 9110 § 12.5.4); French when it names neither."""
-    weights = {Language.FR: 0.0, Language.EN: 0.0}
-    for item in header.split(",")[:20]:
-        tag, _, parameter = item.partition(";")
-        name = tag.strip().lower().partition("-")[0]
-        if name in ("fr", "en"):
-            weights[Language(name)] = max(weights[Language(name)], _weight(parameter))
-    return Language.EN if weights[Language.EN] > weights[Language.FR] else Language.FR
-
-
-def _weight(parameter: str) -> float:
-    name, _, value = parameter.strip().partition("=")
-    if name != "q":
-        return 1.0
-    try:
-        return min(max(float(value), 0.0), 1.0)
-    except ValueError:
-        return 0.0
-
-
 def our_names(*given: str) -> frozenset[str]:
     """Names under which a browser may ask for this box."""
     machine = socket.gethostname().lower()
     return frozenset({"localhost", machine, f"{machine.partition('.')[0]}.local", *map(str.lower, given)})
-
-
-async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)

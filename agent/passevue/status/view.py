@@ -42,22 +42,27 @@ def _static(name: str, content_type: str) -> StaticFile:
 STATIC = {
     "css": _static("page.css", "text/css"),
     "js": _static("page.js", "text/javascript"),
+    "people": _static("people.js", "text/javascript"),
     "icon": _static("icon.svg", "image/svg+xml"),
 }
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("passevue.status"),
     autoescape=True,
     undefined=StrictUndefined,
     auto_reload=False,
+    cache_size=-1,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_PAGE = _TEMPLATES.get_template("page.html")
-_MAIN = _TEMPLATES.get_template("main.html")
+for _name in TEMPLATES.list_templates():  # all now: none is read from the disk while somebody waits
+    TEMPLATES.get_template(_name)
+_PAGE = TEMPLATES.get_template("page.html")
+_MAIN = TEMPLATES.get_template("main.html")
 
 
-def whole_page(summary: Summary, language: Language, zone: ZoneInfo) -> str:
-    return _PAGE.render(_values(summary, language, zone))
+def whole_page(summary: Summary, language: Language, zone: ZoneInfo, *, sign_in: bool = False) -> str:
+    """`sign_in`: whether people can sign in at this page."""
+    return _PAGE.render(_values(summary, language, zone), sign_in=sign_in)
 
 
 def main_part(summary: Summary, language: Language, zone: ZoneInfo) -> str:
@@ -76,6 +81,9 @@ def _values(summary: Summary, language: Language, zone: ZoneInfo) -> dict[str, A
     by_state = summary.counters.by_state
     return {
         "s": summary,
+        "box": summary.box,
+        "path": "/",
+        "asked": f"?lang={language.value}",
         "t": t,
         "lang": language.value,
         "clock": clock,

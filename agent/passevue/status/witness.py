@@ -13,7 +13,7 @@ import structlog
 
 from passevue import __version__
 from passevue.errors import StoreError
-from passevue.intake.received import Received
+from passevue.intake.received import Received, Stored
 from passevue.intake.ris_values import RisMessage
 from passevue.national.registry import Exchange
 from passevue.status import audit
@@ -69,12 +69,15 @@ class Witness:
         self._neighbours.failed(Neighbour.MODALITY, "A-ASSOCIATE", now)
         self._note(audit.association_refused(now, sender, peer, said))
 
-    def objects_taken(self, calling_ae: str, peer: str, studies: Mapping[str, int], failures: int) -> None:
+    def objects_taken(self, stored: Stored) -> None:
+        """One association, told when it has ended."""
         now = self._clock()
         self._neighbours.heard(Neighbour.MODALITY, "C-STORE", now)
-        outcome = Outcome.MINOR if failures else Outcome.SUCCESS
-        said = f"{failures} objects refused" if failures else ""
-        self._note(audit.objects_received(now, calling_ae, peer, studies, outcome, said))
+        self._metrics.received.labels("object", "0000H").inc(sum(stored.studies.values()))
+        self._metrics.received.labels("object", "refused").inc(stored.refused)
+        outcome = Outcome.MINOR if stored.refused else Outcome.SUCCESS
+        said = f"{stored.refused} objects refused" if stored.refused else ""
+        self._note(audit.objects_received(now, stored.calling_ae, stored.peer, stored.studies, outcome, said))
 
     def pacs_asked(self, error: Exception | None) -> None:
         now = self._clock()

@@ -171,6 +171,7 @@ CERTIFICATES = {
     "ris.tls.certificate": ("lien avec le RIS", "link with the RIS"),
     "modality.tls.certificate": ("réception des images", "reception of images"),
     "pacs.tls.certificate": ("lien avec le PACS", "link with the PACS"),
+    "page.tls.certificate": ("page du boîtier", "page of the box"),
 }
 HEALTH = {
     Health.QUIET: ("pas encore de nouvelles", "nothing heard yet"),
@@ -255,10 +256,10 @@ def sentence(finding: Finding, language: Language = Language.FR) -> str:
     one, many = (english, english_many) if language is Language.EN else (french, french_many)
     values = _named(finding.values, language)
     number = next((value for value in finding.values.values() if isinstance(value, int)), 1)
-    return _spaced((many if many and number > 1 else one).format(**values), language)
+    return spaced((many if many and number > 1 else one).format(**values), language)
 
 
-def _spaced(text: str, language: Language) -> str:
+def spaced(text: str, language: Language) -> str:
     """French puts a space before some signs, which must not end a line."""
     return re.sub(r" ([:;?!%»])", "\N{NO-BREAK SPACE}\\1", text) if language is Language.FR else text
 
