@@ -27,6 +27,7 @@ class Record:
         kos_series_uid: SeriesInstanceUID of our KOS, kept over its versions; empty before the first one.
         instance_number: InstanceNumber of the last KOS built, 0 before the first one.
         rejected: SOP Instance UIDs that rejection notes took out, in order of arrival.
+        others: other reports of the study that stand too, the last that spoke first (`document.standing`).
     """
 
     header: bytes = b""
@@ -37,6 +38,7 @@ class Record:
     kos_series_uid: str = ""
     instance_number: int = 0
     rejected: tuple[str, ...] = ()
+    others: tuple["Record", ...] = ()
 
     @property
     def report(self) -> Report | None:
@@ -57,8 +59,11 @@ class Record:
         return replace(self, rejected=tuple(dict.fromkeys(self.rejected + sop_uids)))
 
     def to_bytes(self) -> bytes:
-        content = {
-            "version": VERSION,
+        content = {"version": VERSION, **self._fields(), "others": [each._fields() for each in self.others]}
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+    def _fields(self) -> dict[str, Any]:
+        return {
             "header": self.header.decode("utf-8"),
             "patient_class": self.patient_class,
             "participant": _fields(self.participant, _PARTICIPANT),
@@ -68,7 +73,6 @@ class Record:
             "instance_number": self.instance_number,
             "rejected": list(self.rejected),
         }
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Record":
@@ -96,6 +100,7 @@ class Record:
             kos_series_uid=_typed(content["kos_series_uid"], str),
             instance_number=_typed(content["instance_number"], int),
             rejected=tuple(_typed(uid, str) for uid in content["rejected"]),
+            others=tuple(cls._read(each) for each in content.get("others", ())),
         )
 
 

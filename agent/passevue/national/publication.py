@@ -3,7 +3,9 @@
 This is the queue's `Work`. Rules:
 - a study that the archive holds as published is replaced, any other is published as new;
 - the report decides who speaks; when only the images changed, the archived report does (dmp-xds.md § 1.3);
-- nothing left in the study, or its report deleted: the manifest is withdrawn;
+- nothing left in the study, or its last report deleted: the manifest is withdrawn, in the name of the patient and the
+  structure that it was published for: nobody else may, and a look-up in another name would find nothing;
+- a deletion is carried out whatever else its message lacks: what was published must not outlive its report;
 - the entryUUID of what is replaced or withdrawn is looked up at the try, as the registry gives a new one each time.
 """
 
@@ -12,10 +14,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from passevue.document.header import Exam
+from passevue.document.header import Exam, Report
 from passevue.document.kos import same_content
 from passevue.document.record import Record, record_of
 from passevue.document.request import Action, Request, publishable, read_request, same_exam
+from passevue.document.standing import is_older, less, same_report, taking_over
 from passevue.document.study import check, without
 from passevue.errors import Hl7Error, Refused, StudyAbsent, Unreadable
 from passevue.intake.key_object import is_rejection, read_key_object
@@ -28,7 +31,7 @@ from passevue.national.registry import Registry
 from passevue.national.structures import Structures
 from passevue.national.submission import Case, Origin, publication_of, structure_for, withdrawal_of
 from passevue.national.vihf import VihfFacts
-from passevue.queue.archive import Archived
+from passevue.queue.archive import Archived, ArchiveState
 from passevue.queue.work import Answer, Entry, Nothing, Submission, Transaction
 
 
@@ -66,11 +69,12 @@ class Publication:
         if entry.action is Action.REFRESH:
             return await self._refresh(entry, archived)
         request = self._request(entry)
-        if not request.message.for_dmp:
-            return Nothing("not-for-dmp")
-        publishable(request)
+        if request.message.demand is not Demand.DELETE:
+            if not request.message.for_dmp:
+                return _not_for_dmp(request, archived)
+            publishable(request)
         if entry.action is Action.WITHDRAW:
-            return self._withdraw(request, entry.study_uid, archived)
+            return await self._withdraw(request, entry.study_uid, archived)
         return await self._publish(request, entry.study_uid, archived)
 
     def _request(self, entry: Entry) -> Request:
@@ -81,18 +85,13 @@ class Publication:
 
     async def _publish(self, request: Request, study_uid: str, archived: Archived | None) -> Submission | Nothing:
         known = _record(archived)
-        message = request.message
-        record = record_of(
-            message.cda,
-            patient_class=message.patient_class,
-            participant=message.participant,
-            visibility=message.visibility,
-            secret_connection=message.secret_connection,
-            kos_series_uid=known.kos_series_uid,
-            instance_number=known.instance_number,
-            rejected=known.rejected,
-        )
+        record = _asked(request, request.message.cda, known)
         case = _case(record, study_uid, archived)
+        if is_older(case.report, known):
+            return Nothing("older-version")
+        case = replace(case, record=taking_over(record, case.report, known))
+        if case.published is not None:
+            _check_same_patient(case.report, known)
         study = await self._study(study_uid, record)
         if study is None or study.instance_count == 0:
             raise StudyAbsent(
@@ -115,7 +114,12 @@ class Publication:
         case = _case(record, entry.study_uid, archived)
         if entry.kind == Kind.EXAM_CHANGED:
             same_exam(self._request(entry).message, case.report)
-        study = await self._study(entry.study_uid, record)
+        return await self._again(case, known)
+
+    async def _again(self, case: Case, known: Record) -> Submission | Nothing:
+        """The manifest as the archived report and the PACS have it now."""
+        record = case.record
+        study = await self._study(case.exam.study_uid, record)
         if study is not None and study.instance_count:
             return await self._submission(case, study, known)
         if case.published is None:
@@ -128,33 +132,37 @@ class Publication:
 
     async def _submission(self, case: Case, study: Study, known: Record) -> Submission | Nothing:
         case = replace(case, exam=check(study, case.exam, case.report))
-        keys = self._structures.get(structure_for(case.report, case.record, self._structures))
+        keys = self._structures.get(self._structure(case, known))
         made = await publication_of(case, study, keys, self._origin, self._clock())
         if case.published is not None and _says_the_same(case, known) and same_content(case.published.kos, made.kos):
             return Nothing("unchanged", case.record.to_bytes() if case.record != known else b"")
         return made
 
-    def _withdraw(self, request: Request, study_uid: str, archived: Archived | None) -> Submission | Nothing:
+    def _structure(self, case: Case, known: Record) -> str:
+        """When only the images changed, the one that published."""
+        if case.published is not None and case.published.structure and case.record.header == known.header:
+            return case.published.structure
+        return structure_for(case.report, case.record, self._structures)
+
+    async def _withdraw(self, request: Request, study_uid: str, archived: Archived | None) -> Submission | Nothing:
         """The report was deleted, or its new version leaves the study out. What stands on another report stays."""
         known = _record(archived)
-        case = _case(_record_for_withdrawal(request, known), study_uid, archived)
-        if case.published is None and request.message.demand is not Demand.DELETE:
-            return Nothing("never-published")  # left out of a new version before anything of it was published
-        if archived is None or (case.published is None and not archived.document_unique_id):
-            raise Refused(
-                "never-published",
-                "asked to withdraw a report that this box never published",
-                hint="Le RIS demande de retirer un compte rendu que ce boîtier n'a jamais publié.",
-            )
-        if case.published is None:
-            return Nothing("already-withdrawn")
-        if not _same_report(request, known):
-            return Nothing("another-report-stands")
-        return self._withdrawal(replace(case, record=replace(case.record, header=b"")), case.published)
+        left = less(known, request.report)
+        remembered = left.to_bytes() if left != known else b""
+        if archived is None or archived.state is not ArchiveState.PUBLISHED:
+            return _nothing_published(request, archived, remembered)
+        if known.header and left.header == known.header:
+            return Nothing("another-report-stands", remembered)
+        if left.header:
+            return await self._again(_case(left, study_uid, archived), known)
+        # Who asks is in the message; whose document it is, in what was published. An import has no report of its own.
+        spoken = _asked(request, known.header or request.message.cda, known)
+        case = _case(spoken, study_uid, archived)
+        return self._withdrawal(replace(case, record=replace(spoken, header=b"")), archived)
 
     def _withdrawal(self, case: Case, published: Archived) -> Submission:
-        keys = self._structures.get(structure_for(case.report, case.record, self._structures))
-        return withdrawal_of(case, published, keys, self._origin, self._clock())
+        structure = published.structure or structure_for(case.report, case.record, self._structures)
+        return withdrawal_of(case, published, self._structures.get(structure), self._origin, self._clock())
 
     # What is said to the registry
 
@@ -194,7 +202,8 @@ class Publication:
             raise Refused(
                 "replaced-not-found",
                 "the DMP does not know the document to replace",
-                hint="Le document à remplacer n'est plus dans le DMP : une personne doit décider de le republier.",
+                hint="Le document à remplacer n'est plus dans le DMP. Pour le publier de nouveau, envoyez du RIS la "
+                "suppression du compte rendu, puis le compte rendu.",
             )
         return await self._registry.publish(submission, target)
 
@@ -220,11 +229,11 @@ def _says_the_same(case: Case, known: Record) -> bool:
     return replace(case.record, rejected=known.rejected) == known
 
 
-def _record_for_withdrawal(request: Request, known: Record) -> Record:
-    """Who speaks for the deletion is the message's own report, as it is whole (hl7v2.md § 4)."""
+def _asked(request: Request, cda: bytes, known: Record) -> Record:
+    """What the message asks, spoken for by the report in `cda`; what belongs to the study is as it was."""
     message = request.message
     return record_of(
-        message.cda,
+        cda,
         patient_class=message.patient_class,
         participant=message.participant,
         visibility=message.visibility,
@@ -235,14 +244,49 @@ def _record_for_withdrawal(request: Request, known: Record) -> Record:
     )
 
 
-def _same_report(request: Request, known: Record) -> bool:
-    """Whether the archived manifest stands on the report that the request speaks of, in any of its versions."""
-    standing, asked = known.report, request.report
-    if standing is None or asked is None:
-        return True  # an imported manifest: its report is not known, and only one can be meant
-    if standing.set_id is not None and asked.set_id is not None:
-        return standing.set_id == asked.set_id
-    return standing.id in (asked.id, asked.replaced_id) or standing.replaced_id == asked.id
+def _not_for_dmp(request: Request, archived: Archived | None) -> Nothing:
+    """DESTDMP is N: nothing goes out. What an earlier version published would stay, outdated: a person decides."""
+    standing = _record(archived).report
+    published = archived is not None and archived.state is ArchiveState.PUBLISHED
+    if published and standing is not None and request.report is not None and same_report(request.report, standing):
+        raise Refused(
+            "published-not-for-dmp",
+            "a version of the report is published, and the new one is not for the DMP",
+            hint="Une version de ce compte rendu est publiée, et la nouvelle n'est pas destinée au DMP : envoyez du "
+            "RIS la suppression du compte rendu, ou renvoyez-le en le destinant au DMP.",
+        )
+    return Nothing("not-for-dmp")
+
+
+def _nothing_published(request: Request, archived: Archived | None, record: bytes) -> Nothing:
+    """A deletion that has nothing to withdraw; the report is forgotten, so that new images do not publish it again."""
+    if archived is not None and archived.document_unique_id:
+        return Nothing("already-withdrawn", record)
+    if request.message.demand is not Demand.DELETE:
+        return Nothing("never-published")  # left out of a new version before anything of it was published
+    if not request.message.for_dmp:
+        return Nothing("not-for-dmp")
+    raise Refused(
+        "never-published",
+        "asked to withdraw a report that this box never published",
+        hint="Le RIS demande de retirer un compte rendu que ce boîtier n'a jamais publié.",
+    )
+
+
+def _check_same_patient(report: Report, known: Record) -> None:
+    """The registry replaces no document of one patient by one of another (XDSPatientIdDoesNotMatch).
+
+    Raises:
+        Refused: `patient-changed`.
+    """
+    standing = known.report
+    if standing is not None and standing.patient.ins != report.patient.ins:
+        raise Refused(
+            "patient-changed",
+            "what is published of the study is under another INS",
+            hint="L'INS a changé depuis la publication, et le DMP ne remplace pas un document d'un dossier à l'autre : "
+            "envoyez du RIS la suppression du compte rendu, puis le compte rendu corrigé.",
+        )
 
 
 def _rejected(entry: Entry) -> tuple[str, ...]:

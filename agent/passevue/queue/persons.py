@@ -112,7 +112,7 @@ def retry(conn: Connection, number: int, by: str, why: str, now: int) -> None:
     """What was set aside goes again, from where it can: looked up first if it may have left, built anew if refused.
 
     Raises:
-        Refused: `no-entry`, `not-set-aside`, `later-settled`, `later-under-way`, `content-purged`.
+        Refused: `no-entry`, `not-set-aside`, `later-settled`, `later-under-way`, `later-withdrawal`.
     """
     taken = _read(conn, number)
     if taken.state is not State.SET_ASIDE:
@@ -171,6 +171,10 @@ def _refuse_if_overtaken(conn: Connection, taken: Taken) -> None:
             raise Refused("later-settled", f"entry {later} of the same examination is settled",
                           hint=f"La demande {later}, plus récente, est déjà passée pour le même examen. "
                                "Relancer celle-ci remettrait une version périmée.")  # fmt: skip
+        if state == State.SET_ASIDE and action == Action.WITHDRAW:
+            raise Refused("later-withdrawal", f"entry {later} asks to withdraw and is set aside",
+                          hint=f"La demande {later}, plus récente, retire ce compte rendu. "
+                               "Clôturez-la d’abord s’il doit être publié malgré tout.")  # fmt: skip
 
 
 def _let_go(conn: Connection, taken: Taken, now: int, mover: Mover) -> None:

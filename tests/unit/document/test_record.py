@@ -1,6 +1,7 @@
 """What the archive keeps comes back as it was, and what a newer box added does no harm."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given as for_any
@@ -12,7 +13,7 @@ from passevue.intake.ris_values import Participant, Visibility
 from tests.unit.document.given import CDA_NEW, message, report
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)
-records = st.builds(
+alone = st.builds(
     Record,
     header=text.map(str.encode),
     patient_class=text,
@@ -23,6 +24,7 @@ records = st.builds(
     instance_number=st.integers(0, 10_000),
     rejected=st.lists(text, max_size=5).map(tuple),
 )
+records = st.builds(replace, alone, others=st.lists(alone, max_size=2).map(tuple))
 
 
 def whole() -> Record:
@@ -69,9 +71,17 @@ def test_fields_of_a_newer_version_are_ignored() -> None:
     assert Record.from_bytes(json.dumps(content).encode()) == whole()
 
 
+def test_a_record_of_before_there_were_other_reports_is_read() -> None:
+    content = json.loads(whole().to_bytes())
+    del content["others"]
+    assert Record.from_bytes(json.dumps(content).encode()) == whole()
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"others": [1]},
+        {"others": 5},
         {"header": 1},
         {"participant": {}},
         {"visibility": {"masque_ps": "yes"}},

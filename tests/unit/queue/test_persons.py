@@ -59,6 +59,19 @@ async def test_a_withdrawal_that_found_nothing_bars_an_earlier_publication(store
     assert "périmée" in refused.value.hint
 
 
+async def test_a_withdrawal_that_was_set_aside_bars_an_earlier_publication_until_it_is_closed(store: Store) -> None:
+    """The real work refuses to withdraw what it never published; the deleted report must still not go out."""
+    first = await store.put(message("1"), [publish(1)])
+    last = await store.put(message("2"), [withdraw(1)])
+    async with running(dispatcher(store, FarEnd(on_send=refuse))):
+        await until(store, lambda c: c.by_state[State.SET_ASIDE] == 2)
+    with pytest.raises(Refused, match="later-withdrawal") as refused:
+        await store.retry(first.number, by="secretary")
+    assert str(last.number) in refused.value.hint
+    await store.close_entry(last.number, by="secretary", why="à publier")
+    await store.retry(first.number, by="secretary")
+
+
 async def test_an_entry_that_nobody_knows_is_said_so(store: Store) -> None:
     assert await store.show(4711) is None
     for attempt in (store.retry(4711, by="x"), store.release(4711, by="x"), store.close_entry(4711, by="x", why="x"),
