@@ -98,6 +98,7 @@ class PscServer:
         self._endpoints: Endpoints | None = None
         self._monotonic = monotonic
         self._read_at: float | None = None
+        self._told = False  # an outage is one line, not one a minute
         self._alone = asyncio.Lock()
         self._keys = KeyRing(self._fetch_keys, monotonic)
 
@@ -118,8 +119,8 @@ class PscServer:
         try:
             async with self._alone:
                 self._endpoints = await self._ask_discovery()
-        except (BoxError, OSError) as err:
-            log.warning("psc_discovery_not_renewed", error_class=type(err).__name__)
+        except BoxError as err:
+            self._tell_not_renewed(err)
 
     async def _first(self) -> Endpoints:
         try:
@@ -128,18 +129,23 @@ class PscServer:
             kept = await asyncio.to_thread(self._kept.read, self.issuer)
             if kept is None:
                 raise
-            log.warning("psc_discovery_not_renewed", error_class=type(err).__name__)
+            self._tell_not_renewed(err)
             return kept
 
     async def _ask_discovery(self) -> Endpoints:
         found = await self._wire.get("discovery", self.issuer + WELL_KNOWN)
         endpoints = _understood(lambda: read_discovery(found, self.issuer))
-        self._read_at = self._monotonic()
+        self._read_at, self._told = self._monotonic(), False
         try:
             await asyncio.to_thread(self._kept.write, found)
         except OSError as err:
             log.warning("psc_discovery_not_kept", error_class=type(err).__name__)
         return endpoints
+
+    def _tell_not_renewed(self, err: BoxError) -> None:
+        if not self._told:
+            log.warning("psc_discovery_not_renewed", error_class=type(err).__name__)
+        self._told = True
 
     async def _fetch_keys(self) -> Mapping[str, Any]:
         return await self._wire.get("jwks", (await self.endpoints()).jwks)
