@@ -33,7 +33,9 @@ from passevue.intake.modality import DicomServer
 from passevue.intake.pacs import Pacs, open_pacs
 from passevue.intake.received import Receipt, Received
 from passevue.intake.ris import RisDesk, RisMessage
+from passevue.intake.session import Witness as DicomWitness
 from passevue.intake.study import KeyObject, Study
+from passevue.national.arrivals import Arrivals
 from passevue.national.publication import Publication
 from passevue.national.registry import Registry
 from passevue.national.structures import Structures
@@ -191,7 +193,8 @@ class Box:
             clock=self._clock,
         )
         self._mllp = MllpServer(self.config.ris, desk)
-        self._dicom = DicomServer(self.config.modality, images, reception.accept_key_object)
+        told = DicomWitness(witness.objects_taken, witness.association_refused)
+        self._dicom = DicomServer(self.config.modality, images, reception.accept_key_object, told)
 
         async def keep_images() -> None:
             await images.run(lambda: published_studies(store))
@@ -199,8 +202,13 @@ class Box:
         return [
             Running("mllp", self._mllp.run),
             Running("dicom", self._dicom.run),
+            Running("arrivals", self._arrivals(store, images).run),
             Running("images", keep_images),
         ]
+
+    def _arrivals(self, store: Store, images: Images) -> Arrivals:
+        quiet = timedelta(seconds=self.config.images.quiet_s)
+        return Arrivals(images, store, store.archive, ZoneInfo(self.config.box.timezone), quiet, self._clock)
 
     async def _national(
         self,

@@ -122,6 +122,9 @@ class Images(Section):
     retention_days: int = Field(
         30, ge=1, description="days an object is kept after it came, if its study is not published"
     )
+    quiet_s: Seconds = Field(
+        20, description="silence after which a published study that got more images is looked at again"
+    )
     budget_bytes: int = Field(
         200 << 30, ge=1 << 30, description="room for images; the oldest unpublished go first, then intake says no"
     )

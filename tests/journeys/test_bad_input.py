@@ -8,6 +8,7 @@ import pytest
 from passevue.status.audit_trail import verify
 from passevue.status.observer import audit_folder
 from tests.peers.cabinet import Cabinet
+from tests.peers.modality import Modality, Refused
 from tests.peers.ris import PAT_TROIS, Ask, Ris, invented_exam, invented_person, oru
 
 
@@ -74,3 +75,18 @@ async def test_same_message_a_hundred_times_is_one_entry(cabinet: Cabinet) -> No
     await cabinet.settled(1)
     assert len(cabinet.dmp.committed) == 1
     assert (await cabinet.counters()).settled_today == 1
+
+
+async def test_stored_and_refused_associations_are_in_the_audit_trail(cabinet: Cabinet) -> None:
+    exam = invented_exam(65)
+    images = cabinet.examine(PAT_TROIS, exam)
+    await cabinet.store(*images)
+    stranger = Modality("127.0.0.1", cabinet.running.ports["modality"], "INCONNU")
+    with pytest.raises(Refused):
+        await asyncio.to_thread(stranger.store, images)
+    folder = audit_folder(cabinet.config())
+    await cabinet.stop()
+    text = trail_text(folder)
+    assert exam.study_uid in text
+    assert "INCONNU" in text
+    assert "A-ASSOCIATE-RJ" in text

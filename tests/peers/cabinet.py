@@ -87,6 +87,7 @@ class Cabinet:
             "structures": [{"id": SITE.id, "name": SITE.name, **keys.as_config()}],
             "ris": {"port": 0},
             "modality": {"port": 0, "callers": {"MODALITE": ["127.0.0.0/8"], "PACS": ["127.0.0.0/8"]}},
+            "images": {"quiet_s": 0.3},
             "page": {"port": 0},
         }
         if self.with_pacs:

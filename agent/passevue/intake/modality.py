@@ -21,11 +21,17 @@ import structlog
 
 from passevue import config
 from passevue.errors import ConfigError
-from passevue.intake.association import LOCAL_LIMIT_EXCEEDED, TEMPORARY_CONGESTION, Rejection
+from passevue.intake.association import (
+    LOCAL_LIMIT_EXCEEDED,
+    TEMPORARY_CONGESTION,
+    AbortReason,
+    Rejection,
+    write_abort,
+)
 from passevue.intake.commitment_reports import CommitmentReports
 from passevue.intake.images import Images
 from passevue.intake.room import Level
-from passevue.intake.session import Desks, Session
+from passevue.intake.session import Desks, Session, Witness
 from passevue.intake.storage import AcceptKeyObject, Sender, StorageDesk
 from passevue.intake.tls import listener_context
 from passevue.intake.upper_layer import UpperLayer
@@ -67,7 +73,14 @@ class Visitors:
 class DicomServer:
     """One listener. `port` is known once `started` has returned."""
 
-    def __init__(self, settings: config.Modality, images: Images, accept_key_object: AcceptKeyObject) -> None:
+    def __init__(
+        self,
+        settings: config.Modality,
+        images: Images,
+        accept_key_object: AcceptKeyObject,
+        told: Witness | None = None,
+    ) -> None:
+        self._told = told or Witness()
         self.port = 0
         self._settings = settings
         self._images = images
@@ -141,7 +154,7 @@ class DicomServer:
         except Exception:
             log.exception("dicom_session_failed", peer=peer)  # ours; the others go on
         finally:
-            wire.drop()
+            wire.drop(write_abort(AbortReason.NOT_SPECIFIED))
             self._visitors.leave(visitor)
 
     async def _connected(self, connection: socket.socket, wire: Wire, peer: str) -> bool:
@@ -166,7 +179,7 @@ class DicomServer:
             visitor.sender = sender
             self._visitors.callers[sender] += 1
 
-        return Desks(self._storage, self._reports, self._busy, established, self._settings)
+        return Desks(self._storage, self._reports, self._busy, established, self._settings, self._told)
 
     def _busy(self, sender: Sender) -> Rejection | None:
         most = self._settings.max_associations

@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     REPORT = "report"  # HL7 v2 ORU^R01 or MDM: a report with its CDA
     EXAM_CHANGED = "exam-changed"  # HL7 v2 OMI^O23: the images of a study changed
+    IMAGES = "images"  # the box itself saw that more images came: the time of the last one, ISO 8601
     KEY_OBJECT = "key-object"  # DICOM KO object: rejection note or key image note, a whole Part 10 file
 
 
@@ -45,6 +46,16 @@ class Receipt:
     number: int
     duplicate: bool = False  # the same thing had come before: same answer, no second action
     conflict: bool = False  # the same control id had come with other content: a new entry, flagged
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an association stored: objects taken by StudyInstanceUID, and how many were refused."""
+
+    calling_ae: str
+    peer: str
+    studies: dict[str, int]
+    refused: int
 
 
 Told = Callable[[str, str, str], None]

@@ -4,6 +4,7 @@ The order of things is the peer's; one message is served at a time (no asynchron
 it ends, one log line says who it was, how much came and how it went, without naming a patient or an object.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,15 +15,22 @@ from passevue import config
 from passevue.errors import StoreError, Unreadable
 from passevue.intake import association, dimse, negotiation
 from passevue.intake.association import AbortReason, AssociationRequest, Context, ContextResult, PduError, Rejection
-from passevue.intake.commitment import REQUEST_ACTION, WELL_KNOWN_INSTANCE, Commitment, Name, read_request
+from passevue.intake.commitment import (
+    MAX_DATA_SET_BYTES,
+    REQUEST_ACTION,
+    WELL_KNOWN_INSTANCE,
+    Commitment,
+    Name,
+    read_request,
+)
 from passevue.intake.commitment_reports import CommitmentReports
 from passevue.intake.dimse import RESPONSE, Command, Operation, Status, Tag
+from passevue.intake.received import Stored, Told, nobody
 from passevue.intake.storage import Sender, StorageDesk
 from passevue.intake.upper_layer import Aborted, CommandReceived, DataEnd, DataFragment, ReleaseRequested, Requested
 from passevue.intake.wire import Lost, Silent, Wire
 
 OFFERED_PDU_BYTES = 128 << 10  # what dcmtk can send at most; longer PDUs gain nothing
-MAX_COMMITMENT_BYTES = 4 << 20
 
 log = structlog.get_logger()
 
@@ -33,11 +41,20 @@ class Tally:
 
     outcome: str = "lost"
     stored: int = 0
+    studies: Counter[str] = field(default_factory=Counter)  # objects taken, by study
     refused: int = 0
     echoes: int = 0
     commitments: int = 0
     contexts: int = 0
     started_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who hears, for the audit trail, what was stored and what was refused."""
+
+    stored: Callable[[Stored], None] = lambda _: None
+    refused: Told = nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,7 @@ class Desks:
     busy: Callable[[Sender], Rejection | None]  # no association now, for the whole box or this caller
     established: Callable[[Sender], None]
     settings: config.Modality
+    told: Witness
 
 
 @dataclass(slots=True)
@@ -72,10 +90,12 @@ class Session:
         except PduError as err:
             self.tally.outcome = "aborted by us"
             log.warning("dicom_protocol_error", peer=self.peer, reason=err.message)
+            self.desks.told.refused(self.sender.ae_title, self.peer, f"A-ABORT {err.message}")
             last_word = association.write_abort(err.reason)
         except Unreadable as err:  # an object passed its bound
             self.tally.outcome = "aborted by us"
             log.warning("dicom_bound_passed", peer=self.peer, reason=err.message)
+            self.desks.told.refused(self.sender.ae_title, self.peer, f"A-ABORT {err.message}")
             last_word = association.write_abort(AbortReason.NOT_SPECIFIED, source=0)
         except StoreError as err:  # while an object was moving to its file: there is no status to answer yet
             self.tally.outcome = "aborted by us"
@@ -93,6 +113,9 @@ class Session:
         await self.wire.finish(last_word)
 
     def _say(self) -> None:
+        if self.tally.stored or self.tally.refused:
+            studies = {uid: count for uid, count in self.tally.studies.items() if uid and count}
+            self.desks.told.stored(Stored(self.sender.ae_title, self.peer, studies, self.tally.refused))
         log.info(
             "association_ended",
             outcome=self.tally.outcome,
@@ -120,6 +143,8 @@ class Session:
                 source=rejection.source,
                 reason=rejection.reason,
             )
+            said = f"A-ASSOCIATE-RJ result {rejection.result} source {rejection.source} reason {rejection.reason}"
+            self.desks.told.refused(event.request.calling_ae, self.peer, said)
             return association.write_reject(rejection)
         await self._accept(event.request)
         return await self._serve()
@@ -193,7 +218,8 @@ class Session:
                             break
                         case _:
                             raise Lost("association ended inside an object")
-                status = await self.desks.storage.take_in(identity, incoming, self.sender)
+                status, study_uid = await self.desks.storage.take_in(identity, incoming, self.sender)
+                self.tally.studies[study_uid] += status is Status.SUCCESS
         if status is Status.SUCCESS:
             self.tally.stored += 1
         else:
@@ -224,7 +250,7 @@ class Session:
     # Storage commitment
 
     async def _action(self, context: Context, command: Command) -> None:
-        data_set = await self._gather(command, MAX_COMMITMENT_BYTES)
+        data_set = await self._gather(command, MAX_DATA_SET_BYTES)
         status, commitment = await self._commitment(context, command, data_set)
         await self._respond(context, command, status)
         if commitment is None:

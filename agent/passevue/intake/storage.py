@@ -130,30 +130,21 @@ class StorageDesk:
         most = max_bytes(identity.sop_class, self._max_object_bytes)
         return identity, self._images.receive(identity, sender.ae_title, most)
 
-    async def take_in(self, identity: Identity, incoming: Incoming, sender: Sender) -> Status:
-        """The object has come whole: keep it, tell of it, and say what to answer."""
+    async def take_in(self, identity: Identity, incoming: Incoming, sender: Sender) -> tuple[Status, str]:
+        """The object has come whole: keep it, tell of it, and say what to answer, and of which study it is."""
         try:
-            return await self._take_in(identity, incoming, sender)
-        except DicomError as err:
-            log.warning("object_refused", status=f"{err.status:04X}", reason=err.message, calling_ae=sender.ae_title)
-            return Status(err.status)
-        except NoRoom as err:
-            log.error("object_without_room", reason=err.message, calling_ae=sender.ae_title)
-            return Status.OUT_OF_RESOURCES
-        except StoreError as err:
-            log.error("object_not_stored", reason=err.message, calling_ae=sender.ae_title)
-            return Status.PROCESSING_FAILURE
-        except CabinetError as err:
-            log.warning("note_refused", reason=err.message, calling_ae=sender.ae_title)
-            return Status.CANNOT_UNDERSTAND
+            return Status.SUCCESS, await self._take_in(identity, incoming, sender)
+        except (CabinetError, StoreError) as err:
+            return _status_of(err, sender), ""
 
-    async def _take_in(self, identity: Identity, incoming: Incoming, sender: Sender) -> Status:
+    async def _take_in(self, identity: Identity, incoming: Incoming, sender: Sender) -> str:
         now = datetime.now(UTC)
         seen = await self._images.look_into(incoming, lambda data: look(data, identity))
         if identity.sop_class == KEY_OBJECT_CLASS:
-            return await self._take_note(identity, incoming, seen, sender, now)
-        await self._keep(identity, incoming, seen, now)
-        return Status.SUCCESS
+            await self._take_note(identity, incoming, seen, sender, now)
+        else:
+            await self._keep(identity, incoming, seen, now)
+        return seen.study_uid
 
     async def _keep(self, identity: Identity, incoming: Incoming, seen: Seen, now: datetime) -> None:
         kept = await self._images.put(incoming, identity, (seen.study_uid, seen.series_uid), seen.attributes, now)
@@ -162,7 +153,7 @@ class StorageDesk:
 
     async def _take_note(
         self, identity: Identity, incoming: Incoming, seen: Seen, sender: Sender, now: datetime
-    ) -> Status:
+    ) -> None:
         file = await incoming.whole()
         try:
             note = read_key_object(file)
@@ -170,12 +161,28 @@ class StorageDesk:
             raise DicomError(Status.CANNOT_UNDERSTAND, err.message) from err
         if is_manifest(note.title):
             log.info("manifest_ignored", calling_ae=sender.ae_title)
-            return Status.SUCCESS
+            return
         await self._keep(identity, incoming, seen, now)
         if not (is_rejection(note.title) or is_key_image_note(note.title)):
             log.info("note_of_unknown_title", title=code_of(note.title), calling_ae=sender.ae_title)
-            return Status.SUCCESS
+            return
         received = Received(Kind.KEY_OBJECT, file, sender.ae_title, sender.peer, identity.sop_uid, now)
         receipt = await self._accept_key_object(note, received)
         log.info("note_accepted", title=note.title, entry=receipt.number, duplicate=receipt.duplicate)
-        return Status.SUCCESS
+
+
+def _status_of(err: CabinetError | StoreError, sender: Sender) -> Status:
+    """What is answered to an object that was not taken; said once in the log."""
+    match err:
+        case DicomError():
+            log.warning("object_refused", status=f"{err.status:04X}", reason=err.message, calling_ae=sender.ae_title)
+            return Status(err.status)
+        case NoRoom():
+            log.error("object_without_room", reason=err.message, calling_ae=sender.ae_title)
+            return Status.OUT_OF_RESOURCES
+        case StoreError():
+            log.error("object_not_stored", reason=err.message, calling_ae=sender.ae_title)
+            return Status.PROCESSING_FAILURE
+        case _:
+            log.warning("note_refused", reason=err.message, calling_ae=sender.ae_title)
+            return Status.CANNOT_UNDERSTAND
