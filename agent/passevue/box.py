@@ -227,7 +227,7 @@ class Box:
             )
         structures = Structures(self.config.structures, settings.authority, box.realm, box.credentials_dir, self._clock)
         await asyncio.to_thread(structures.load)
-        registry = Registry(settings, structures, box.oid, witness.exchanged, self._clock)
+        registry = Registry(settings, structures, box.oid, witness.exchanged, self._clock, witness.traced)
         open_things.push_async_callback(registry.close)
         pacs = WatchedPacs(await asyncio.to_thread(open_pacs, self.config.pacs, images), witness)
         maker = Maker(box.manufacturer, str(box.retrieve_url).rstrip("/"), box.timezone)

@@ -21,6 +21,7 @@ the library. Raising does not log; the owner of the loop logs once.
             LastTry            one try is left: only on the person's own word
             PinBlocked         none is left: the unblocking code, or another card
         SignInError            Pro Santé Connect names nobody (any more): the person signs in again, or someone acts
+      TraceError               the audit trail takes no record: nothing national until it does, entries are held
       NetworkError             no answer came: stays in the queue, tried again
         InDoubt                the request left whole and no answer was understood: look up before sending again
         StudyAbsent            the PACS does not have the study yet: asked again, set aside after some days
@@ -171,6 +172,10 @@ class SignInError(CredentialError):
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(f"{code}: {message}", hint=hint)
         self.code = code
+
+
+class TraceError(BoxError):
+    """The audit trail takes no record: nothing national may happen (LOG-01); the entry is held, no try is burnt."""
 
 
 class NetworkError(BoxError):

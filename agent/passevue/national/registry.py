@@ -6,6 +6,7 @@ Rules:
   is not understood is `InDoubt` for a mutation (reliability § 6). A query is never in doubt.
 - Nothing is followed: no redirect, no proxy of the environment, no cookie, no compression. The answer is bounded in
   bytes and time, and belongs to the request only if RelatesTo says so.
+- Nothing is sent that the audit trail could not tell (LOG-01): `admit` says no before anything leaves.
 - What an answer means is in `outcome`; this module moves bytes.
 """
 
@@ -13,7 +14,7 @@ import asyncio
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -22,7 +23,16 @@ import aiohttp
 import structlog
 
 from passevue import config
-from passevue.errors import BoxError, InDoubt, NetworkError, Refused, Unreadable
+from passevue.errors import (
+    BoxError,
+    CredentialError,
+    Failing,
+    InDoubt,
+    NetworkError,
+    Refused,
+    TrustError,
+    Unreadable,
+)
 from passevue.national import outcome, xds
 from passevue.national.soap import (
     Attachment,
@@ -53,7 +63,7 @@ log = structlog.get_logger()
 class Exchange:
     """One try on the wire, for the audit trail (dmp-xds.md § 11): `facts` name the patient, so it goes nowhere else.
 
-    `result` is `ok` or the class of the error; `code` what the DMP said, where it said something.
+    `result` is `ok` or the class of the error in the tree; `code` what the DMP said, where it said something.
     """
 
     transaction: str
@@ -67,6 +77,10 @@ class Exchange:
     code: str = ""
 
 
+async def _at_once() -> None:
+    pass
+
+
 class Registry:
     """The DMP's services. Use as an async context manager, or call `close`.
 
@@ -76,6 +90,7 @@ class Registry:
         sender: OID of this box.
         on_exchange: told of every try, good or bad.
         clock: aware now.
+        admit: returns when a try may begin, or raises TraceError.
     """
 
     def __init__(
@@ -85,6 +100,7 @@ class Registry:
         sender: str,
         on_exchange: Callable[[Exchange], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        admit: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._settings = settings
         self._base = str(settings.url).rstrip("/")
@@ -92,6 +108,7 @@ class Registry:
         self._sender = sender
         self._on_exchange = on_exchange
         self._clock = clock
+        self._admit = admit
         self._sessions: dict[str, tuple[ssl.SSLContext, aiohttp.ClientSession]] = {}
         self._retired: list[tuple[float, aiohttp.ClientSession]] = []  # still busy when their certificates changed
         self._duplicates: OrderedDict[str, int] = OrderedDict()
@@ -211,6 +228,7 @@ class Registry:
         It is a mutation when it has a submission set.
         """
         mutation = bool(set_unique_id)
+        await self._admit()
         keys = self._structures.get(structure)
         message_id = new_message_id()
         started_at, start = self._clock(), time.monotonic()
@@ -228,7 +246,7 @@ class Registry:
                 outcome.raise_for_fault(message.fault, mutation=mutation)
             return read(message)
         except BoxError as err:
-            result, code = type(err).__name__, getattr(err, "code", "")
+            result, code = _kind(err), getattr(err, "code", "")
             raise
         except asyncio.CancelledError:
             result = "Cancelled"
@@ -304,6 +322,12 @@ class Registry:
         self._retired = [one for one in self._retired if one[0] >= oldest]
         for session in done:
             await session.close()
+
+
+def _kind(err: BoxError) -> str:
+    """The class of the tree, whatever narrower one was raised."""
+    kinds = (InDoubt, Failing, NetworkError, CredentialError, TrustError, Refused)
+    return next((kind.__name__ for kind in kinds if isinstance(err, kind)), type(err).__name__)
 
 
 def _check_belongs(message: Message, request: Request) -> None:

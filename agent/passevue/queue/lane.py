@@ -15,7 +15,7 @@ from passevue.errors import BoxError, CabinetError, NetworkError, Refused, Study
 from passevue.queue import retry
 from passevue.queue.breaker import Breaker
 from passevue.queue.moves import Taken
-from passevue.queue.retry import Phase, Policy, Step
+from passevue.queue.retry import HELD_FOR, Phase, Policy, Step
 from passevue.queue.states import IN_WORK, State
 from passevue.queue.store import Store
 from passevue.queue.work import Answer, Entry, Nothing, Submission, Work
@@ -91,7 +91,7 @@ class Lane:
         Raises:
             Lost: the turn is over. StoreError: the outcome could not be written.
         """
-        held_for = (taken.facts.reason, taken.facts.detail) if taken.facts.reason in ("credential", "trust") else None
+        held_for = (taken.facts.reason, taken.facts.detail) if taken.facts.reason in HELD_FOR else None
         while taken.state in IN_WORK:
             taken = await self._phases[taken.state](taken)
         if held_for is not None and taken.state is not State.HELD:

@@ -7,8 +7,8 @@ Rules kept here:
 - back-off 1, 5, 15 min, then hourly without end, full jitter; the far side's Retry-After counts, up to the cap (Q-11);
 - a crash, a watchdog or an exception that is none of ours counts; three in a row set the entry aside (Q-10);
 - the same bounded failure five times in a row sets it aside; a refusal does so at once;
-- a missing credential holds the entry and burns no try (Q-14); a peer whose certificate is wrong holds it too: the
-  document is not at fault, and 500 of them must not need 500 gestures;
+- a missing credential, or an audit trail that does not write, holds the entry and burns no try (Q-14); a peer whose
+  certificate is wrong holds it too: the document is not at fault, and 500 of them must not need 500 gestures;
 - time waited is added up from the delays given, never read off a clock: ten years' jump sets nothing aside;
 - after 72 h of waiting an entry is marked for a person, and still tried.
 """
@@ -30,12 +30,25 @@ from passevue.errors import (
     Refused,
     StoreError,
     StudyAbsent,
+    TraceError,
     TrustError,
     Unreadable,
 )
 from passevue.queue.states import State
 
-__all__ = ["Facts", "Phase", "Policy", "Step", "after", "interrupted", "not_found", "overdue", "recovered", "starting"]
+__all__ = [
+    "HELD_FOR",
+    "Facts",
+    "Phase",
+    "Policy",
+    "Step",
+    "after",
+    "interrupted",
+    "not_found",
+    "overdue",
+    "recovered",
+    "starting",
+]
 
 
 class Phase(StrEnum):
@@ -101,6 +114,7 @@ HINTS = {
     "study-absent": "Le PACS n’a pas encore les images de cet examen. Vérifiez qu’elles y ont bien été envoyées.",
     "cabinet": "Le PACS a donné une réponse incohérente. Prévenez le responsable du PACS.",
     "credential": "Un certificat ou une carte manque. L’envoi reprendra dès qu’il sera de nouveau utilisable.",
+    "audit": "Le journal d’audit ne s’écrit plus. Rien n’est envoyé en attendant. Prévenez la maintenance.",
     "trust": "Le service distant n’a pas pu prouver son identité. Rien ne lui est envoyé. Prévenez la maintenance.",
     "refused": "Le service national a refusé ce document. Corrigez à la source et renvoyez le compte rendu.",
     "unreadable": "Le message reçu n’est pas lisible. Corrigez à la source et renvoyez-le.",
@@ -110,6 +124,9 @@ HINTS = {
     "store": "Le disque du boîtier ne répond pas bien. Le boîtier réessaie tout seul. Prévenez la maintenance.",
     "failing": "Le service distant échoue toujours de la même façon. Prévenez la maintenance.",
 }
+
+
+HELD_FOR = frozenset({"credential", "audit", "trust"})  # reasons of HELD: one probe asks for all held for the same
 
 
 def starting(phase: Phase, facts: Facts) -> Facts:
@@ -126,6 +143,8 @@ def after(error: Exception, phase: Phase, facts: Facts, jitter: float, policy: P
     match error:
         case CredentialError() | ConfigError():
             return _held(error, "credential", phase, facts)
+        case TraceError():
+            return _held(error, "audit", phase, facts)
         case TrustError() if phase is not Phase.BUILD:
             return _held(error, "trust", phase, facts)
         case Refused():

@@ -245,6 +245,13 @@ def person_acted(at: datetime, who: str, what: str, number: int, where: str = ""
     return Event(APPLICATION_ACTIVITY, kind, Act.UPDATE, Outcome.SUCCESS, at, by, (entry(number),), said)
 
 
+def trail_checked(at: datetime) -> Event:
+    """The trail was asked whether it writes, before something national (LOG-01)."""
+    us = (Participant("passevue", requestor=True, role=APPLICATION),)
+    kind = ours("audit-check", "The audit trail takes records")
+    return Event(APPLICATION_ACTIVITY, kind, Act.EXECUTE, Outcome.SUCCESS, at, us)
+
+
 def content_purged(at: datetime, what: str, counts: Mapping[str, int]) -> Event:
     """Content whose time has passed was erased (Q-18): counts by kind, e.g. `{"contents": 12, "proofs": 0}`."""
     us = (Participant("passevue", requestor=True, role=APPLICATION),)

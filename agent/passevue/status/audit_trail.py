@@ -13,10 +13,12 @@ Rules kept here:
 - folder 0700, files 0600, opened for appending only; a full file is never touched again, the next one begins;
 - several processes may write (the box, a command line): an advisory lock, and the end is read again when it has moved;
 - half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added;
-- records that wait at the same moment share one sync.
+- records that wait at the same moment share one sync;
+- what was noted and could not be written is kept, within `MAX_WAITING`, and written when the disk takes it again.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -35,6 +37,8 @@ MAX_RECORD_BYTES = 1 << 20
 MAX_WAITING = 10_000  # records not yet on the disk; more means that the disk has stopped
 START = "0" * 64
 WRITE_TIMEOUT_S = 30.0
+RETRY_S = 1.0  # after a write that failed
+SURE_S = 60.0  # for so long a record that was written stands for the next one
 
 log = structlog.get_logger()
 
@@ -70,6 +74,13 @@ class AuditTrail:
         self._wake = asyncio.Event()
         self._known = (Path(), 0, Head())  # last file, its size, head: as we left them
         self._closed = False
+        self._written_at: float | None = None  # loop time; None when the last write failed, or before the first
+
+    @property
+    def sure(self) -> bool:
+        """Whether the trail takes records, as far as its last write tells."""
+        now = asyncio.get_running_loop().time()
+        return self._written_at is not None and now - self._written_at < SURE_S
 
     async def record(self, event: Event) -> None:
         """Keep `event`; return when it is synced.
@@ -108,13 +119,17 @@ class AuditTrail:
         try:
             while True:
                 await asyncio.shield(flushing)  # a cancelled wait leaves the thread writing: its callers are answered
-                await self._wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_S if self._waiting and self._written_at is None else None):
+                        await self._wake.wait()
                 self._wake.clear()
                 flushing = asyncio.ensure_future(self._flush())
         finally:
             self._closed = True
             await flushing
             await self._flush()
+            if self._waiting:
+                log.error("audit_record_lost", records=len(self._waiting), reason="the trail could not be written")
 
     async def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
@@ -127,6 +142,8 @@ class AuditTrail:
             log.error("audit_not_written", records=len(batch), error_class=type(err).__name__)
             failed = StoreError("audit trail cannot be written", hint="Le journal d'audit ne s'écrit plus.")
             failed.__cause__ = err
+            self._waiting = [one for one in batch if one[1] is None] + self._waiting
+        self._written_at = None if failed else asyncio.get_running_loop().time()
         for _, done in batch:
             if done is not None and not done.done():
                 done.set_exception(failed) if failed else done.set_result(None)

@@ -1,8 +1,8 @@
 """Tells the audit trail and the neighbours' register what the parts saw; joined to them by the box.
 
 The parts know neither. They hand over facts as they happen; here each becomes an audit event (where identities are
-lawful) and a neighbour's last word (where they are not). Nothing here decides or waits: no part stands still since the
-trail is slow, and a trail that takes no more is told in the log once for each record lost.
+lawful) and a neighbour's last word (where they are not). Nothing here waits, as no part may stand still since the trail
+is slow, but `traced`: no try with the registry begins while the trail does not write (LOG-01).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 
 from passevue import __version__
-from passevue.errors import StoreError
+from passevue.errors import StoreError, TraceError
 from passevue.intake.received import Received, Stored
 from passevue.intake.ris_values import RisMessage
 from passevue.national.registry import Exchange
@@ -27,7 +27,8 @@ log = structlog.get_logger()
 _TRANSACTIONS = {"TD2.1a": "ITI-41", "TD2.1b": "ITI-41", "TD3.3c": "ITI-57"}
 _QUERIES = {"TD3.1b": "urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4", "TD0.2": "PRPA_IN201307UV02"}
 _OUTCOMES = {"ok": "success", "NetworkError": "network", "Failing": "network", "InDoubt": "in-doubt",
-             "CredentialError": "held", "Cancelled": "network"}  # fmt: skip
+             "CredentialError": "held", "TrustError": "held", "Cancelled": "network"}  # fmt: skip
+_NO_WORD = frozenset({"NetworkError", "InDoubt", "CredentialError", "TrustError", "Cancelled"})
 _MAY_PASS = frozenset({"NetworkError", "InDoubt", "Failing", "CredentialError", "Cancelled"})
 
 
@@ -91,11 +92,24 @@ class Witness:
         now = self._clock()
         self._metrics.tries.labels(exchange.transaction, _OUTCOMES.get(exchange.result, "refused")).inc()
         self._metrics.try_seconds.labels(exchange.transaction).observe(exchange.duration_s)
-        if exchange.result in _MAY_PASS:
+        if exchange.result in _NO_WORD:
             self._neighbours.failed(Neighbour.DMP, exchange.result, now)
         else:
             self._neighbours.heard(Neighbour.DMP, exchange.transaction, now)
         self._note(self._of(exchange))
+
+    async def traced(self) -> None:
+        """Returns when the trail writes; a record of the check is kept when none was for a while.
+
+        Raises:
+            TraceError: it does not.
+        """
+        if self._trail.sure:
+            return
+        try:
+            await self._trail.record(audit.trail_checked(self._clock()))
+        except StoreError as err:
+            raise TraceError("the audit trail cannot be written") from err
 
     def purged(self, what: str, counts: Mapping[str, int]) -> None:
         self._note(audit.content_purged(self._clock(), what, counts))
