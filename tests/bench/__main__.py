@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.figure import Figure
+from tests.foreign import leave_environment
 
 HERE = Path(__file__).parent
 console = Console()
@@ -49,4 +50,5 @@ def main(names: list[str]) -> None:
     Path("bench.json").write_text(json.dumps([asdict(each) for each in figures], indent=2) + "\n", encoding="utf-8")
 
 
+leave_environment()
 main(sys.argv[1:])
