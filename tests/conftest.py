@@ -19,11 +19,10 @@ import pytest
 import structlog
 from blockbuster import BlockBuster, BlockBusterFunction
 
+from passevue.status.logs import LibraryLines
 from tests.foreign import leave_environment
 
 leave_environment()
-
-from passevue.status.logs import LibraryLines
 
 # Who the samples and the tests' peers speak of: names, birth dates, INS, IPP, accession and study identifiers.
 IDENTITIES = (
