@@ -172,7 +172,7 @@ def _reader(chosen: argparse.Namespace, stack: contextlib.ExitStack) -> VpcdLink
         raise RuntimeError(reason)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="passevue-pcscd-")))
     pcscd = stack.enter_context(Pcscd(folder))
-    for name, value in pcscd.environment.items():
+    for name, value in pcscd.program_environment.items():
         print(f"export {name}={value}", flush=True)
     return pcscd.slots[0].link
 

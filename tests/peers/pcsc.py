@@ -2,15 +2,15 @@
 
     if reason := why_not(): pytest.skip(reason)
     with Pcscd(tmp_path, readers=2) as pcscd:
-        os.environ.update(pcscd.environment)      # or subprocess.run(…, env=os.environ | pcscd.environment)
+        os.environ.update(pcscd.environment)      # for this process; `program_environment` for another
         pcscd.slots[0].link.insert(VirtualCard())
         pcscd.slots[0].name                       # as PC/SC names it: "Virtual PCD 1 00 00"
         pcscd.restart()                           # or `kill()` … `start()`; cards stay in
 
 Facts:
 - pcscd has its socket's path built in, but takes a socket that systemd passes (LISTEN_FDS): one is passed here, and any
-  number of them run beside each other. Clients find it by PCSCLITE_CSOCK_NAME (pcsclite ≥ 1.6), read at each
-  SCardEstablishContext;
+  number of them run beside each other. Clients find it by PCSCLITE_CSOCK_NAME, which libpcsclite reads once in
+  the life of a process: for ours it is a link, which leads to the pcscd whose `environment` was asked last;
 - one vpcd reader has two slots, on two ports that follow each other. vpcd keeps its slots in one table for all readers
   of a loaded driver, the second reader's over the first's: each reader gets its own copy of the driver;
 - pcscd numbers readers by driver, hence all are `00` here, and two of the same name are alike to the last byte;
@@ -19,11 +19,13 @@ Facts:
 
 import atexit
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +76,15 @@ class Pcscd:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a PC/SC client needs to find this pcscd and no other."""
+        """What this process needs to find this pcscd: from now on its PC/SC contexts are of this one."""
+        link = _socket_of_this_process()
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.socket)
+        return {"PCSCLITE_CSOCK_NAME": str(link)}
+
+    @property
+    def program_environment(self) -> dict[str, str]:
+        """What another program needs to find this pcscd and no other."""
         return {"PCSCLITE_CSOCK_NAME": str(self.socket)}
 
     def __enter__(self) -> "Pcscd":
@@ -136,12 +146,12 @@ class Pcscd:
         with socket.socket(socket.AF_UNIX) as listener, self.log.open("ab") as log:
             listener.bind(str(self.socket))
             listener.listen(64)
-            script = f'LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS; exec "$@" 3<&{listener.fileno()}'
+            # systemd's way: the socket is descriptor 3, and LISTEN_PID the process's own number.
+            script = 'LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS; exec "$@" 3<&0 </dev/null'
             command = [PCSCD, "--foreground", "--config", str(self._configuration)]
             self.process = subprocess.Popen(
                 ["/bin/sh", "-c", script, "sh", *command],
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.DEVNULL,
+                stdin=listener.fileno(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -184,6 +194,14 @@ class Pcscd:
         for slot in self.slots:
             slot.link.close()
         self.slots = ()
+
+
+@functools.cache
+def _socket_of_this_process() -> Path:
+    """The one path that libpcsclite keeps for the life of this process; a link to the socket of the day."""
+    folder = tempfile.mkdtemp(prefix="passevue-pcsc-")
+    atexit.register(shutil.rmtree, folder, True)
+    return Path(folder) / "pcscd.comm"
 
 
 def _driver() -> Path | None:
