@@ -1,5 +1,8 @@
 """The national network goes away and comes back: what waits goes out once, in order, and nobody needs to act."""
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
 
 from passevue.queue.states import State
@@ -92,6 +95,26 @@ async def test_refused_certificate_holds_and_burns_no_try(cabinet: Cabinet) -> N
     await cabinet.running.store.release(by="essai")
     await cabinet.settled(1)
     assert len(cabinet.dmp.committed) == 1
+
+
+async def test_certificate_that_expires_holds_what_waits_and_burns_no_try(tmp_path: Path, pki_folder: Path) -> None:
+    """F-28: years go by on the box's clock, the certificates end; then it is as if they had been renewed."""
+    ahead = timedelta(days=2000)
+    moved = [ahead]
+    async with Cabinet(tmp_path / "box", pki_folder, clock=lambda: datetime.now(UTC) + moved[0]) as cabinet:
+        for number in range(46, 49):
+            patient, exam = invented_person(number), invented_exam(number)
+            cabinet.examine(patient, exam)
+            assert (await cabinet.send(cabinet.cda(patient, exam), patient)).code == "AA"
+        await cabinet.until(lambda found: found.by_state[State.HELD] == 3)
+        assert not cabinet.dmp.requests
+        moved[0] = timedelta(0)
+        store = cabinet.running.store
+        assert store is not None
+        assert await store.release(by="essai") == 3
+        await cabinet.settled(3)
+        assert [line.tries for line in await store.entries()] == [1, 1, 1]
+        assert len(cabinet.dmp.committed) == 3
 
 
 async def test_box_that_is_stopped_and_started_goes_on_where_it_was(cabinet: Cabinet) -> None:

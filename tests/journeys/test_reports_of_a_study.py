@@ -37,6 +37,20 @@ async def test_original_that_comes_after_its_replacement_undoes_nothing(cabinet:
     assert statuses(cabinet) == [APPROVED]
 
 
+async def test_late_version_withdraws_no_study_that_a_newer_one_names(cabinet: Cabinet) -> None:
+    """Version 2 leaves the second study out, version 3 takes it in again, and version 2 comes last."""
+    exams = (EXAM, invented_exam(52))
+    for exam in exams:
+        cabinet.examine(PAT_TROIS, exam)
+    await cabinet.send(cabinet.cda(PAT_TROIS, exams, document_id=FIRST), PAT_TROIS)
+    third = cabinet.cda(PAT_TROIS, exams, document_id=THIRD, replaces=SECOND, version=3)
+    await cabinet.send(third, PAT_TROIS, Ask.REPLACE)
+    second = cabinet.cda(PAT_TROIS, EXAM, document_id=SECOND, replaces=FIRST, version=2)
+    await cabinet.send(second, PAT_TROIS, Ask.REPLACE)
+    assert (await done(cabinet, 6))[-2:] == ["older-version", "older-version"]
+    assert sorted(statuses(cabinet)) == sorted([APPROVED, APPROVED, DEPRECATED, DEPRECATED])
+
+
 async def test_deleting_one_of_two_reports_leaves_the_manifest_to_the_other(cabinet: Cabinet) -> None:
     cabinet.examine(PAT_TROIS, EXAM)
     await cabinet.send(cabinet.cda(PAT_TROIS, EXAM, document_id=FIRST), PAT_TROIS)

@@ -147,6 +147,9 @@ class Publication:
     async def _withdraw(self, request: Request, study_uid: str, archived: Archived | None) -> Submission | Nothing:
         """The report was deleted, or its new version leaves the study out. What stands on another report stays."""
         known = _record(archived)
+        new = request.message.demand is not Demand.DELETE
+        if new and request.report is not None and is_older(request.report, known):
+            return Nothing("older-version")  # it leaves out what a later version has named since
         left = less(known, request.report)
         remembered = left.to_bytes() if left != known else b""
         if archived is None or archived.state is not ArchiveState.PUBLISHED:

@@ -177,11 +177,19 @@ def not_found(facts: Facts, policy: Policy) -> Step:
     """The far side does not have it: look again in a while; the second time, the same content goes again."""
     told = replace(_ended(Phase.LOOK_UP, facts), absences=facts.absences + 1)
     if told.absences < 2:
-        return Step(State.IN_DOUBT, policy.look_again_s, _waited(told, policy.look_again_s, policy))
+        wait_s = _look_again_s(facts, policy)
+        return Step(State.IN_DOUBT, wait_s, _waited(told, wait_s, policy))
     if told.crashes >= policy.max_crashes:
         lost = replace(told, resume=State.READY, reason="crashed", hint=HINTS["crashed"])
         return Step(State.SET_ASIDE, None, lost)
     return Step(State.STARTED, None, starting(Phase.SEND, told))
+
+
+def _look_again_s(facts: Facts, policy: Policy) -> float:
+    """Sent again and again, and each time in doubt: the back-off applies, or a DMP that breaks would be hammered."""
+    again = facts.repeats - 2 if facts.reason == "in-doubt" else -1
+    step_s = policy.steps_s[min(again, len(policy.steps_s) - 1)] if again >= 0 else 0.0
+    return min(max(policy.look_again_s, step_s), policy.cap_s)
 
 
 def interrupted(phase: Phase, facts: Facts) -> Step:

@@ -18,6 +18,7 @@ from passevue.errors import (
     NoRoom,
     Refused,
     StudyAbsent,
+    TraceError,
     TrustError,
     Unreadable,
 )
@@ -39,7 +40,7 @@ from passevue.queue.states import MOVES, Mover, State, check
 POLICY = Policy()
 ERRORS = [
     NetworkError("x"), NetworkError("x", retry_after_s=1e9), InDoubt("x"), StudyAbsent("x"), Failing("C", "x"),
-    CredentialError("x"), TrustError("x"), Refused("C", "x"), CabinetError("x"), Hl7Error(101, "x"),
+    CredentialError("x"), TraceError("x"), TrustError("x"), Refused("C", "x"), CabinetError("x"), Hl7Error(101, "x"),
     DicomError(0xA700, "x"), Unreadable("x"), Damaged("x"), NoRoom("x"), KeyError("a name"), TimeoutError(),
 ]  # fmt: skip
 WORKING = {Phase.BUILD: State.BUILDING, Phase.SEND: State.STARTED, Phase.LOOK_UP: State.CHECKING}
@@ -47,7 +48,7 @@ WORKING = {Phase.BUILD: State.BUILDING, Phase.SEND: State.STARTED, Phase.LOOK_UP
 facts = st.builds(
     Facts, tries=st.integers(1, 9), crashes=st.integers(1, 3), checks=st.integers(1, 3), absences=st.integers(0, 2),
     failures=st.integers(0, 400), repeats=st.integers(0, 9), waited_s=st.floats(0, 1e7),
-    reason=st.sampled_from(["", "network", "C", "crashed"]),
+    reason=st.sampled_from(["", "network", "in-doubt", "C", "crashed"]),
 )  # fmt: skip
 
 
@@ -111,6 +112,19 @@ def test_a_plain_outage_is_waited_out_for_ever_and_marked_after_72_hours() -> No
         now = step.facts
         assert now.parked == (now.waited_s >= 72 * 3600)
     assert hours > 1000
+
+
+def test_what_ends_in_doubt_each_time_it_is_sent_backs_off_and_is_never_given_up() -> None:
+    """A DMP that answers each publication with a bare 500, and each look-up well."""
+    facts, waits = Facts(), []
+    for _ in range(8):
+        facts = after(InDoubt("x"), Phase.SEND, starting(Phase.SEND, facts), 0.5, POLICY).facts
+        first = not_found(facts, POLICY)
+        again = not_found(first.facts, POLICY)
+        assert (first.state, again.state) == (State.IN_DOUBT, State.STARTED)
+        waits.append(first.due_in_s)
+        facts = again.facts
+    assert waits == [120.0, 120.0, 300.0, 900.0, 3600.0, 3600.0, 3600.0, 3600.0]
 
 
 def test_not_found_twice_sends_the_same_again_and_not_a_poisoned_one() -> None:
