@@ -30,7 +30,7 @@ from passevue.errors import CardAbsent, CardError, CardFault
 PNP = "\\\\?PnP?\\Notification"
 FOREVER = int(scard.INFINITE)
 MOST_READERS = 16  # of one pcscd (PCSCLITE_MAX_READERS_CONTEXTS)
-_SOCKET = "/run/pcscd/pcscd.comm"
+_SOCKET_NAME = "/pcscd.comm"  # wherever pcscd has it
 
 PRESENT = int(scard.SCARD_STATE_PRESENT)
 MUTE = int(scard.SCARD_STATE_MUTE)
@@ -74,6 +74,7 @@ _AWAY = frozenset(
 _FORBIDDEN = int(scard.SCARD_W_SECURITY_VIOLATION)  # polkit said no (Debian 13)
 
 _establishing = threading.Lock()
+_begun: list[frozenset[int]] = []  # the sockets there were when the one under way began
 
 
 class ServiceAway(CardError):
@@ -132,11 +133,20 @@ class Context:
     def __init__(self) -> None:
         with _establishing:
             before = _sockets()
-            code, handle = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+            _begun.append(before)
+            try:
+                code, handle = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+            finally:
+                _begun.clear()
             if code != _OK:
                 raise error_of(_unsigned(code), "SCardEstablishContext")
             self._cord = _cord(before)
         self._handle = handle
+
+    @staticmethod
+    def cut_begun() -> None:
+        """As `cut`, for a context that is being established: pcscd took the connection and says nothing."""
+        threading.Thread(target=_cut_begun, name="pcsc-cut", daemon=True).start()  # it lists /proc
 
     def readers(self) -> tuple[str, ...]:
         """Names of the readers that pcscd has now."""
@@ -275,10 +285,17 @@ def _sockets() -> frozenset[int]:
     return frozenset(found)
 
 
+def _cut_begun() -> None:
+    for before in tuple(_begun):
+        if (cord := _cord(before)) is not None:
+            with suppress(OSError):
+                cord.shutdown(socket.SHUT_RDWR)
+            cord.close()
+
+
 def _cord(before: frozenset[int]) -> socket.socket | None:
     """A second handle on the socket that the new context opened to pcscd; None when it cannot be told which."""
-    path = os.environ.get("PCSCLITE_CSOCK_NAME", _SOCKET)
-    found = [cord for fd in _sockets() - before if (cord := _second_handle(fd, path)) is not None]
+    found = [cord for fd in _sockets() - before if (cord := _second_handle(fd)) is not None]
     if len(found) == 1:
         return found[0]
     for cord in found:
@@ -286,13 +303,13 @@ def _cord(before: frozenset[int]) -> socket.socket | None:
     return None
 
 
-def _second_handle(fd: int, path: str) -> socket.socket | None:
+def _second_handle(fd: int) -> socket.socket | None:
     try:
         copy = socket.socket(fileno=os.dup(fd))
     except OSError:
         return None
     try:
-        if copy.family == socket.AF_UNIX and copy.getpeername() == path:
+        if copy.family == socket.AF_UNIX and str(copy.getpeername()).endswith(_SOCKET_NAME):
             return copy
     except OSError:
         pass

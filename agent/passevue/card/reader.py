@@ -206,8 +206,8 @@ class _Watch:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _STOP_S)
                 break
-            if not last and (context := self._context) is not None:
-                context.cut()
+            if not last:
+                Context.cut_begun() if self._context is None else self._context.cut()
 
     def _cancel(self) -> None:
         while self._thread.is_alive():

@@ -205,6 +205,8 @@ class ReaderSession:
             self._clock.late = True
             if self._context is not None:
                 self._context.cut()
+            else:
+                Context.cut_begun()
         elif self._clock.late and self._clock.over(self._exchange_s + CLOSE_S):
             self._give_up()
             return
@@ -214,6 +216,8 @@ class ReaderSession:
     def _give_up(self) -> None:
         """Even cutting did not end it: whoever waits gets an error, the thread stays behind."""
         self._closed = True
+        _left_behind.append(self._thread)
+        self._ended.set()
         _fail(self._opened, CardFault("the reader hangs"))
         if (job := self._running) is not None:
             _fail(job, CardFault("the reader hangs"))

@@ -37,6 +37,7 @@ Reader = Annotated[
 ]
 LastTry = Annotated[bool, typer.Option("--last-try", help="Tenter même s'il ne reste qu'un essai.")]
 CODE_LIMIT = 64
+_NO_SERVICE = "Le service des lecteurs de cartes ne répond pas : « systemctl status pcscd.socket » dit pourquoi."
 
 
 @app.command("list")
@@ -192,28 +193,25 @@ async def _readers(*, must_answer: bool = True) -> AsyncIterator[Readers]:
         ServiceAway: pcscd does not answer.
     """
     readers = Readers()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(readers.run(), name="readers")
-        try:
-            await readers.first_look()
-            if must_answer and not readers.service_up:
-                hint = (
-                    "Le service des lecteurs de cartes ne répond pas : « systemctl status pcscd.socket » dit pourquoi."
-                )
-                raise ServiceAway("pcscd does not answer", hint=hint)
-            yield readers
-        finally:
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(readers.run(), name="readers")
+            try:
+                await readers.first_look()
+                if must_answer and not readers.service_up:
+                    raise ServiceAway("pcscd does not answer", hint=_NO_SERVICE)
+                yield readers
+            finally:
+                task.cancel()
+    except BaseExceptionGroup as wrapped:
+        raise _only(wrapped) from None
 
 
 async def _with_card(reader: str | None, work: Callable[[ReaderSession], Awaitable[T]]) -> tuple[str, T]:
-    try:
-        async with _readers() as readers:
-            name = _chosen(readers, reader)
-            async with readers.session(name) as session:
-                return name, await work(session)
-    except BaseExceptionGroup as group:
-        raise _only(group) from None
+    async with _readers() as readers:
+        name = _chosen(readers, reader)
+        async with readers.session(name) as session:
+            return name, await work(session)
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
