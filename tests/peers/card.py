@@ -31,6 +31,8 @@ __all__ = [
     "EMPTIED", "CardMute", "CardRemoved", "Exchange", "Holder", "Kind", "Profile", "Situation", "Update", "VirtualCard",
 ]  # fmt: skip
 
+TRACE = 5_000  # exchanges kept, at least: a card in a soak test must not grow
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -46,7 +48,7 @@ class Exchange:
 class VirtualCard:
     """One card. Thread-safe: a card does one thing at a time.
 
-    `trace` keeps the exchanges since it was made; `removed` is set by a fault, and cleared by `insert()`.
+    `trace` keeps the last exchanges; `removed` is set by a fault, and cleared by `insert()`.
     """
 
     def __init__(self, profile: Profile | None = None, keys: CardKeys | None = None) -> None:
@@ -93,6 +95,8 @@ class VirtualCard:
         """
         with self._one_at_a_time:
             said = self._say(bytes(apdu))
+            if len(self.trace) >= 2 * TRACE:
+                del self.trace[:TRACE]
             self.trace.append(Exchange(_masked(bytes(apdu)), said))
             return said
 
