@@ -23,6 +23,8 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from passevue.card.card_trust import open_card_trust
+from passevue.card.reader import Readers
 from passevue.config import Config
 from passevue.document.kos import Maker
 from passevue.document.request import earlier_versions, left_out, read_request, tasks, tasks_of_key_object
@@ -36,6 +38,8 @@ from passevue.intake.ris import RisDesk, RisMessage
 from passevue.intake.session import Witness as DicomWitness
 from passevue.intake.study import KeyObject, Study
 from passevue.national.arrivals import Arrivals
+from passevue.national.personal import InPerson
+from passevue.national.psc import open_psc
 from passevue.national.publication import Publication
 from passevue.national.registry import Registry
 from passevue.national.structures import Structures
@@ -49,6 +53,8 @@ from passevue.status.neighbours import Neighbour, Neighbours
 from passevue.status.notify import Watchdog, notify
 from passevue.status.observer import Observer, audit_folder, status_folder
 from passevue.status.page import Page
+from passevue.status.people import open_people
+from passevue.status.people_pages import People
 from passevue.status.witness import Witness
 
 STOP_WITHIN_S = 20.0  # Q-15: then it is a crash, which is as safe
@@ -166,6 +172,7 @@ class Box:
             metrics = Metrics()
             witness = Witness(trail, register, metrics, str(self.config.registry.url), self._clock)
             images = Images(self.config.images, data_dir / "images")
+            in_person = InPerson()
             async with contextlib.AsyncExitStack() as open_things:
                 running: list[Running] = []
                 if Part.INTAKE in self._parts:
@@ -177,7 +184,7 @@ class Box:
                 running.append(Running("neighbours", register.run))
                 running.append(Running("watchdog", Watchdog().run))
                 if Part.PAGE in self._parts:
-                    running.append(await asyncio.to_thread(self._page_part, store, register, metrics))
+                    running += await self._page_parts(store, trail, register, metrics, in_person, open_things)
                 running.append(Running("presence", witness.run))
                 running.append(Running("audit", trail.run))
                 yield running
@@ -242,10 +249,41 @@ class Box:
             Running("housekeeping", house.run),
         ]
 
-    def _page_part(self, store: Store, register: Neighbours, metrics: Metrics) -> Running:
+    async def _page_parts(
+        self,
+        store: Store,
+        trail: AuditTrail,
+        register: Neighbours,
+        metrics: Metrics,
+        in_person: InPerson,
+        open_things: contextlib.AsyncExitStack,
+    ) -> list[Running]:
+        """The page, and what lets people sign in at it: readers of cards, revocation lists, Pro Santé Connect."""
+        trust = await asyncio.to_thread(open_card_trust, self.config, self._clock)
+        readers = Readers() if trust is not None else None
+        psc = await asyncio.to_thread(open_psc, self.config, self._clock)
+        running: list[Running] = []
+        if trust is not None and readers is not None:
+            running += [Running("crl", trust.run), Running("readers", readers.run)]
+        if psc is not None:
+            await open_things.enter_async_context(psc)
+            running.append(Running("psc", psc.run))
+        opened = await asyncio.to_thread(
+            open_people, self.config, store, trail, self._clock,
+            readers=readers, trust=trust, psc=psc, in_person=in_person,
+        )  # fmt: skip
+        await opened.people.sign_in.account.start()
+        self._page = await asyncio.to_thread(self._page_of, store, register, metrics, opened.people)
+        return [
+            Running("page", self._page.run),
+            *(Running(part.name, part.run) for part in opened.parts),
+            *reversed(running),
+        ]
+
+    def _page_of(self, store: Store, register: Neighbours, metrics: Metrics, people: People) -> Page:
         observer = Observer(self.config, store, register, clock=self._clock)
-        self._page = Page(self.config.page, observer.summary, ZoneInfo(self.config.box.timezone), metrics=metrics)
-        return Running("page", self._page.run)
+        zone = ZoneInfo(self.config.box.timezone)
+        return Page(self.config.page, observer.summary, zone, metrics=metrics, people=people)
 
 
 class Reception:
