@@ -1,5 +1,6 @@
 """What the card's coprocessor does: raw RSA, PKCS#1 v1.5 and PSS around it (RFC 8017)."""
 
+import functools
 import hashlib
 
 from cryptography.hazmat.primitives import hashes
@@ -13,7 +14,7 @@ DIGEST_INFO = {  # RFC 8017 § 9.2 note 1
 
 def raw(key: rsa.RSAPrivateKey, block: bytes) -> bytes:
     """`block`^d mod n, on the size of the modulus."""
-    numbers = key.private_numbers()
+    numbers = _numbers(key)
     n = numbers.public_numbers.n
     value = int.from_bytes(block, "big")
     if value >= n:
@@ -23,6 +24,11 @@ def raw(key: rsa.RSAPrivateKey, block: bytes) -> bytes:
     m2 = pow(value % numbers.q, numbers.dmq1, numbers.q)
     found = m2 + numbers.q * ((m1 - m2) * numbers.iqmp % numbers.p)
     return found.to_bytes(key.key_size // 8, "big")
+
+
+@functools.cache
+def _numbers(key: rsa.RSAPrivateKey) -> rsa.RSAPrivateNumbers:
+    return key.private_numbers()
 
 
 def sign_block(key: rsa.RSAPrivateKey, content: bytes) -> bytes:
