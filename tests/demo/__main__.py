@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import aiohttp
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.demo.centre import Centre
+from tests.demo.people import CODE, MAUD
 from tests.peers.dmp_registry import APPROVED, DELETED, DEPRECATED
+from tests.peers.front_desk import Browser
 from tests.peers.ris import Ask
 
 FOLDER = Path(".cache/demo")
@@ -47,6 +50,8 @@ class Story:
         await self._network_back()
         await self._replacement()
         await self._deletion()
+        await self._card()
+        await self._phone()
         self._ledgers()
 
     async def _one_report(self) -> None:
@@ -86,6 +91,47 @@ class Story:
         await self._send(2, Ask.DELETE)
         await self._until(lambda: self._count(DELETED) == 1, "dépublication", 1, lambda: self._count(DELETED))
         say("Son manifeste est retiré du DMP")
+
+    async def _card(self) -> None:
+        chapter(6, "Une praticienne met sa carte CPS dans le lecteur")
+        people = self._centre.people
+        if people.without_reader:
+            console.print(f"  [yellow]–[/] chapitre laissé de côté : {people.without_reader}")
+            return
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            browser = people.browser(session)
+            assert "Insérez votre carte" in await browser.get("/sign-in")
+            await asyncio.to_thread(people.put_card_in)
+            await browser.until("/sign-in", 'name="insertion"', 15)
+            say("La page dit « Insérez votre carte » ; la carte est mise et reconnue")
+            text = await browser.sign_in_by_card(CODE)
+            assert browser.path == "/me", f"signed in at {browser.path}"
+            assert "CAMILLE" in text, "the page does not name the holder"
+            say("Code tapé sur la page : elle est connectée, avec sa situation d'exercice")
+            await asyncio.to_thread(people.pull_card)
+            await self._signed_out(browser)
+            say("La carte est retirée : la session se ferme aussitôt")
+
+    async def _phone(self) -> None:
+        chapter(7, "Un médecin s'identifie par e-CPS, sur son téléphone")
+        people = self._centre.people
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            browser = people.browser(session)
+            await browser.get("/sign-in")
+            await browser.post("/sign-in/phone", id_nat=MAUD)
+            number = await people.psc.asked(MAUD)
+            say(f"La page et le téléphone montrent le même nombre : {number}")
+            people.psc.approve(MAUD)
+            await browser.until("/sign-in/phone", "Maud", 15)
+            say("Approuvé sur le téléphone : il est connecté")
+
+    async def _signed_out(self, browser: Browser) -> None:
+        for _ in range(50):
+            await browser.get("/me")
+            if browser.path == "/sign-in":
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError("the session outlived the card")
 
     def _ledgers(self) -> None:
         table = Table("ce que le DMP a reçu", "combien", title="Les deux registres concordent")

@@ -1,12 +1,14 @@
 """The centre of the demonstration: neighbours in this process, the box as the program that people run."""
 
 import asyncio
+import os
 import socket
 import sys
 from pathlib import Path
 
 import aiohttp
 
+from tests.demo.people import People
 from tests.peers import invented
 from tests.peers.dmp import DmpPeer
 from tests.peers.pacs import PacsPeer
@@ -28,23 +30,27 @@ class Centre:
         self.dmp = DmpPeer(self.pki)
         self._ris_port, self._dicom_port = free_port(), free_port()
         self.page = f"http://127.0.0.1:{free_port(PAGE_PORT)}/"
+        self.people = People(folder, self.pki, SITE, self.page)
         self._box: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
         """Raises: RuntimeError: the box did not start."""
         await self.pacs.__aenter__()
         await self.dmp.start()
+        await self.people.open()
         self.config_file.write_text(self._config(), encoding="utf-8")
         with (self.folder / "box.log").open("wb") as log:
             self._box = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "passevue", "run", "--config", str(self.config_file), stdout=log, stderr=log
-            )
+                sys.executable, "-m", "passevue", "run", "--config", str(self.config_file),
+                stdout=log, stderr=log, env={**os.environ, **self.people.environment},
+            )  # fmt: skip
         await self._ready()
 
     async def close(self) -> None:
         if self._box is not None and self._box.returncode is None:
             self._box.terminate()
             await self._box.wait()
+        await self.people.close()
         await self.dmp.stop()
         await self.pacs.__aexit__(None, None, None)
 
@@ -121,7 +127,7 @@ ae_title = "PACS"
 
 [page]
 port = {self.page.rstrip("/").rpartition(":")[2]}
-"""
+{self.people.sections}"""
 
 
 def free_port(wanted: int = 0) -> int:

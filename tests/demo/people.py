@@ -1,0 +1,83 @@
+"""The people of the demonstration: a reader with a virtual CPS, revocation lists, phones of Pro Santé Connect."""
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+
+from tests.peers.ans import Ans, lists_of
+from tests.peers.card import Holder, Profile, Situation, VirtualCard
+from tests.peers.front_desk import Browser
+from tests.peers.pcsc import Pcscd, why_not
+from tests.peers.pki import Pki
+from tests.peers.pki_persons import Persons
+from tests.peers.psc import PscPeer
+from tests.peers.ris import Site
+
+CODE = "1234"
+MAUD = "899700000017"  # the doctor whom the Pro Santé Connect peer knows, with one situation at `SITE`
+
+
+class People:
+    """Open it before the box starts; `sections` and `environment` are for the box."""
+
+    def __init__(self, folder: Path, pki: Pki, site: Site, page: str) -> None:
+        self._persons = Persons(folder / "persons")
+        self._ans = Ans()
+        self.psc = PscPeer(pki, structure=site.id)
+        self.psc.ciba_interval_s = 1
+        self._pki, self._site, self._page = pki, site, page.rstrip("/")
+        self.without_reader = why_not()
+        self._folder = tempfile.TemporaryDirectory(prefix="passevue-")  # short: it holds a socket
+        self._pcscd = None if self.without_reader else Pcscd(Path(self._folder.name))
+
+    async def open(self) -> None:
+        for number, lists in enumerate(lists_of(self._persons).values()):
+            self._ans.serve(f"/CRL/{number}.crl", lists.make())
+        await self._ans.__aenter__()
+        await self.psc.__aenter__()
+        if self._pcscd is not None:
+            await asyncio.to_thread(self._pcscd.start)
+
+    async def close(self) -> None:
+        if self._pcscd is not None:
+            await asyncio.to_thread(self._pcscd.stop)
+        self._folder.cleanup()
+        await self.psc.__aexit__(None, None, None)
+        await self._ans.__aexit__(None, None, None)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {} if self._pcscd is None else self._pcscd.program_environment
+
+    @property
+    def sections(self) -> str:
+        names = ", ".join(
+            f'"{name}" = "{self._ans.url(f"/CRL/{at}.crl")}"' for at, name in enumerate(lists_of(self._persons))
+        )
+        return f"""
+[trust]
+authority = "{self._persons.authority.resolve()}"
+crl_urls = {{ {names} }}
+
+[psc]
+issuer = "{self.psc.issuer}"
+client_id = "{self.psc.client_id}"
+authority = "{self._pki.authority.resolve()}"
+redirect_url = "{self._page}/psc/retour"
+"""
+
+    def put_card_in(self) -> None:
+        assert self._pcscd is not None
+        situation = Situation(self._site.name, self._site.id, self._site.sector)
+        profile = replace(Profile(holder=Holder(situations=(situation,))), category="test")
+        self._pcscd.slots[0].link.insert(VirtualCard(profile, self._persons.card_keys(profile)))
+
+    def pull_card(self) -> None:
+        assert self._pcscd is not None
+        self._pcscd.slots[0].link.remove()
+
+    def browser(self, session: aiohttp.ClientSession) -> Browser:
+        return Browser(self._page, session)
