@@ -203,10 +203,11 @@ def publishable(request: Request) -> None:
         )
 
 
-def same_exam(message: RisMessage, archived: Report) -> None:
+def same_exam(message: RisMessage, archived: Report, others: Collection[Report] = ()) -> None:
     """Nothing when an OMI^O23 speaks of the patient and order of the archived report (hl7v2.md § 4.1).
 
-    What the message leaves out contradicts nothing: the study is known by its UID.
+    What the message leaves out contradicts nothing: the study is known by its UID. `others` are further reports of the
+    study: another RIS may have given it another accession number.
 
     Raises:
         Refused: `identity-mismatch` or `accession-mismatch`.
@@ -219,7 +220,8 @@ def same_exam(message: RisMessage, archived: Report) -> None:
             hint="Le message de modification d'examen porte un autre INS que le compte rendu publié : "
             "vérifiez l'identité dans le RIS.",
         )
-    known = {order.accession.extension for order in archived.orders if order.accession is not None}
+    orders = (order for report in (archived, *others) for order in report.orders)
+    known = {order.accession.extension for order in orders if order.accession is not None}
     if message.accession_number and known and message.accession_number not in known:
         raise Refused(
             "accession-mismatch",

@@ -113,7 +113,8 @@ class Publication:
             return Nothing("no-report-stands", record.to_bytes() if record != known else b"")
         case = _case(record, entry.study_uid, archived)
         if entry.kind == Kind.EXAM_CHANGED:
-            same_exam(self._request(entry).message, case.report)
+            others = [report for each in record.others if (report := each.report) is not None]
+            same_exam(self._request(entry).message, case.report, others)
         return await self._again(case, known)
 
     async def _again(self, case: Case, known: Record) -> Submission | Nothing:

@@ -93,7 +93,7 @@ _REMEMBER = (
 )
 _STUDIES = (
     select(archive.c.study_uid)
-    .where(archive.c.study_uid > bindparam("beyond"))
+    .where(archive.c.study_uid > bindparam("beyond"), archive.c.state == ArchiveState.PUBLISHED.value)
     .order_by(archive.c.study_uid)
     .limit(bindparam("most", type_=Integer))
 )
@@ -183,7 +183,7 @@ def import_published(conn: Connection, study: Archived, now: int) -> bool:
 
 
 def studies(conn: Connection, after: str, most: int) -> list[str]:
-    """Up to `most` StudyInstanceUIDs of the archive that sort after `after`."""
+    """Up to `most` published StudyInstanceUIDs that sort after `after`."""
     return [row[0] for row in conn.run(_STUDIES, beyond=after, most=most)]
 
 
@@ -225,7 +225,7 @@ class Archive:
         return await self._store.read(lambda conn: archived(conn, study_uid))
 
     async def studies(self, after: str = "", most: int = 1000) -> list[str]:
-        """StudyInstanceUIDs in order, a page at a time: `after` is the last of the page before."""
+        """The published StudyInstanceUIDs in order, a page at a time: `after` is the last of the page before."""
         return await self._store.read(lambda conn: studies(conn, after, most))
 
     async def add(self, study: Archived) -> bool:

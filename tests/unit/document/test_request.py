@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from passevue.document.header import Order
 from passevue.document.patient import Identifier
 from passevue.document.request import (
     Action,
@@ -219,6 +220,14 @@ def test_changed_images_of_another_patient_or_order(changes: dict[str, Any], cod
     with pytest.raises(Refused) as caught:
         same_exam(changed_images(**changes), report())
     assert caught.value.code == code
+
+
+def test_changed_images_may_bear_the_order_of_another_report_of_the_study() -> None:
+    elsewhere = Identifier("1.2.250.1.999.7", "RIS2-0042")
+    other = replace(report(), orders=(Order(None, elsewhere),))
+    same_exam(changed_images(accession_number="RIS2-0042"), report(), (other,))
+    with pytest.raises(Refused, match="accession-mismatch"):
+        same_exam(changed_images(accession_number="RIS2-0043"), report(), (other,))
 
 
 # Key objects

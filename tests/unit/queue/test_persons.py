@@ -162,6 +162,18 @@ async def test_a_replaced_kos_of_a_purged_entry_goes_at_once(opened: Open) -> No
     assert await store.read(lambda conn: conn.plain(count)) == [(1,)]
 
 
+async def test_archive_names_the_studies_that_are_published_and_no_withdrawn_one(store: Store) -> None:
+    """Images of these must stay; those of a withdrawn study may go when their time comes."""
+    await settled(store, "1", "2", "3")
+    await store.put(message("4"), [withdraw(1)])
+    async with running(dispatcher(store, FarEnd())):
+        await until(store, drained)
+    archived = await store.archive.get(study(1))
+    assert archived is not None
+    assert archived.state is ArchiveState.WITHDRAWN
+    assert await store.archive.studies() == [study(0), study(2)]
+
+
 async def test_what_other_software_published_is_taken_into_the_archive_once(store: Store) -> None:
     foreign = Archived(study(1), ArchiveState.PUBLISHED, b"{}", NOON, "1.2.3", "1.2.4", "structure", None, b"DICM",
                        b"<m/>", b"<s/>")  # fmt: skip
