@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, CookieJar, TCPConnector
 from cryptography import x509
+from yarl import URL
 
 from passevue import config
 from passevue.card.reader import Readers
@@ -271,6 +272,10 @@ class Browser:
         if found:
             self.token = found[1]
         return text
+
+    def plant(self, value: str, name: str = "passevue") -> None:
+        """A cookie that somebody else put there."""
+        self.session.cookie_jar.update_cookies({name: value}, URL(self.url))
 
     async def until(self, path: str, words: str, within_s: float = 5.0) -> str:
         """The page once it says `words`."""

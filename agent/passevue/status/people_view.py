@@ -206,7 +206,8 @@ def me(frame: Frame, session: Session, lines: Sequence[Line]) -> str:
 
 
 def _detail(profession: str, sector: str, language: Language) -> str:
-    return ", ".join(one for one in (people_words.profession(profession, language), sector) if one)
+    both = (people_words.profession(profession, language), people_words.sector(sector, language))
+    return ", ".join(one for one in both if one)
 
 
 def site(frame: Frame, lines: Sequence[Line], problems: Iterable[ConfigError]) -> str:

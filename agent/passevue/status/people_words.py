@@ -458,6 +458,14 @@ PROFESSIONS: dict[str, Pair] = {  # TRE_G15, those who may come to an imaging ce
     "60": ("Infirmier", "Nurse"),
     "98": ("Manipulateur ERM", "Radiographer"),
 }
+SECTORS: dict[str, Pair] = {  # TRE_R02, as a person says them
+    "SA01": ("hôpital public", "public hospital"),
+    "SA04": ("clinique", "private hospital"),
+    "SA05": ("centre de santé", "health centre"),
+    "SA07": ("cabinet individuel", "own practice"),
+    "SA08": ("cabinet de groupe", "group practice"),
+    "SA09": ("société d’exercice", "company of practitioners"),
+}
 _START_AGAIN = {"state_mismatch", "state_used", "too_late", "no_code", "expired_token", "invalid_grant", "session_over"}
 _PUSH_REFUSED = {"unknown_user_id", "invalid_request", "unauthorized_client", "invalid_binding_message"}
 
@@ -516,6 +524,11 @@ def told(notice: Notice, language: Language) -> tuple[Tone, str]:
 
 def say(pair: Pair, language: Language, values: Mapping[str, str | int] | None = None) -> str:
     return spaced(pick(pair, language).format(**(values or {})), language)
+
+
+def sector(code: str, language: Language) -> str:
+    """Its code when it has no words here."""
+    return pick(SECTORS[code], language) if code in SECTORS else code
 
 
 def profession(code: str, language: Language) -> str:

@@ -22,12 +22,24 @@ _PHASES = {"access_denied": PushPhase.REFUSED, "expired_token": PushPhase.EXPIRE
 
 
 class PscDesk:
-    """People on their way to Pro Santé Connect and back. `psc` None: this box does not have it."""
+    """People on their way to Pro Santé Connect and back.
 
-    def __init__(self, psc: Psc | None, visits: Visits, clock: Callable[[], datetime]) -> None:
+    Args:
+        psc: None when this box does not have it.
+        on_refused: told of each request that a phone did not approve.
+    """
+
+    def __init__(
+        self,
+        psc: Psc | None,
+        visits: Visits,
+        clock: Callable[[], datetime],
+        on_refused: Callable[[BoxError], None] = lambda _: None,
+    ) -> None:
         self._psc = psc
         self._visits = visits
         self._clock = clock
+        self._on_refused = on_refused
         self._pushes = Pace(PUSHES, PUSH_WINDOW_S)
         self._pushes_of_all = Pace(PUSHES_OF_ALL, PUSH_WINDOW_S)
         self._waiting: asyncio.Queue[Push] = asyncio.Queue()
@@ -87,10 +99,10 @@ class PscDesk:
     async def _wait_for(self, push: Push) -> None:
         try:
             session = await self._there().finish_ciba(push.request)
-        except SignInError as err:
-            push.error, push.phase = err, _PHASES.get(err.code, PushPhase.FAILED)
         except BoxError as err:
-            push.error, push.phase = err, PushPhase.FAILED
+            code = err.code if isinstance(err, SignInError) else ""
+            push.error, push.phase = err, _PHASES.get(code, PushPhase.FAILED)
+            self._on_refused(err)
         else:
             if push.dropped:
                 with contextlib.suppress(BoxError):

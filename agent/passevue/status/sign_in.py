@@ -90,7 +90,7 @@ class SignIn:
         self.in_person = in_person or InPerson()
         self.sessions = Sessions(self._has_ended)
         self.visits = Visits()
-        self.psc = PscDesk(psc, self.visits, clock)
+        self.psc = PscDesk(psc, self.visits, clock, lambda err: self._note_refusal(err, Method.PHONE, ""))
         self.clock = clock
         self._trail = trail
         self._structures = structures
@@ -305,11 +305,14 @@ class SignIn:
         await self._trail.record(audit_people.signed_in(self.clock(), who, method, address))
 
     def _refuse(self, err: BoxError, method: Method, address: str) -> NoReturn:
+        self._note_refusal(err, method, address)
+        raise err
+
+    def _note_refusal(self, err: BoxError, method: Method, address: str) -> None:
         code = err.code if isinstance(err, (Refused, SignInError)) else type(err).__name__
         log.warning("sign_in_refused", method=method.value, code=code)
         with contextlib.suppress(StoreError):
             self._trail.note(audit_people.sign_in_refused(self.clock(), method, address, code))
-        raise err
 
     def _check_pause(self, attempts: Attempts, place: Place, address: str) -> None:
         wait_s = attempts.wait_s(address, monotonic(), shared=place is not Place.AT_BOX)

@@ -284,7 +284,7 @@ def hint(trouble: Line, language: Language = Language.FR) -> tuple[str, Language
     """What to do about an entry, and in which language that is."""
     if language is Language.EN and trouble.reason in ENGLISH_HINTS:
         return ENGLISH_HINTS[trouble.reason], Language.EN
-    return trouble.hint or "Appelez la maintenance.", Language.FR
+    return spaced(trouble.hint or "Appelez la maintenance.", Language.FR), Language.FR
 
 
 def age(delta: timedelta, language: Language = Language.FR) -> str:
