@@ -26,7 +26,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.pdu import A_ASSOCIATE_RJ
+from pynetdicom.pdu import A_ASSOCIATE_RJ, P_DATA_TF
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from tests.peers import invented
@@ -100,6 +100,7 @@ class Modality:
         self.ae = AE(ae_title=ae)
         self.ae.acse_timeout = self.ae.dimse_timeout = self.ae.network_timeout = 30
         self.reports: dict[str, CommitmentResult] = {}
+        self._unanswered: dict[str, CommitmentResult] = {}
         self._reported = threading.Condition()
 
     @contextmanager
@@ -119,7 +120,11 @@ class Modality:
             ae_title=self.called,
             max_pdu=self.max_pdu,
             tls_args=(self.tls, self.host) if self.tls else None,
-            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._report, [True]), (evt.EVT_PDU_RECV, came)],
+            evt_handlers=[
+                (evt.EVT_N_EVENT_REPORT, self._report, [True]),
+                (evt.EVT_PDU_SENT, self._answered),
+                (evt.EVT_PDU_RECV, came),
+            ],
         )
         if not assoc.is_established:
             raise Refused(rejections[0] if rejections else None)
@@ -181,7 +186,10 @@ class Modality:
         server = ae.start_server(
             ("127.0.0.1", port),
             block=False,
-            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._report, [False, status])],
+            evt_handlers=[
+                (evt.EVT_N_EVENT_REPORT, self._report, [False, status]),
+                (evt.EVT_PDU_SENT, self._answered),
+            ],
         )
         try:
             yield server.socket.getsockname()[1]
@@ -195,10 +203,16 @@ class Modality:
             result.stored.append(str(item.ReferencedSOPInstanceUID))
         for item in said.get("FailedSOPSequence", []):
             result.failed[str(item.ReferencedSOPInstanceUID)] = int(item.FailureReason)
-        with self._reported:
-            self.reports[str(said.TransactionUID)] = result
-            self._reported.notify_all()
+        self._unanswered[str(said.TransactionUID)] = result
         return status, None
+
+    def _answered(self, event: Any) -> None:
+        """A report counts once it is answered: releasing before that is what pynetdicom does not survive."""
+        if self._unanswered and isinstance(event.pdu, P_DATA_TF):
+            with self._reported:
+                self.reports.update(self._unanswered)
+                self._unanswered.clear()
+                self._reported.notify_all()
 
 
 def pc(abstract: str, transfer: Sequence[str]) -> Any:

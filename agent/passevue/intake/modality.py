@@ -124,7 +124,7 @@ class DicomServer:
                 if err.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED):
                     raise
                 log.error("dicom_accept_failed", error=err.strerror)
-                self._make_way(0)
+                self._make_way(len(self._visitors.waiting()) // 2)
                 await asyncio.sleep(0.1)
                 continue
             self._make_way(WAITING_MOST - 1)

@@ -7,7 +7,6 @@ Storage is taken for every SOP class of PS3.4 Annex B and for private ones, in e
 ones (never proposed to, a few kilobytes of them unpack to gigabytes) and those made for live video streams.
 """
 
-from collections.abc import Mapping
 from ipaddress import ip_address
 
 from passevue import config
@@ -63,11 +62,6 @@ NOT_STORAGE = frozenset(
     )
 )
 UNIFIED_PROCEDURE_STEP = ("1.2.840.10008.5.1.4.34.4", "1.2.840.10008.5.1.4.34.5", "1.2.840.10008.5.1.4.34.6")
-
-
-def known_address(callers: Mapping[str, tuple[config.Network, ...]], peer: str) -> bool:
-    """Does any caller live at `peer`?"""
-    return any(in_networks(networks, peer) for networks in callers.values())
 
 
 def in_networks(networks: tuple[config.Network, ...], peer: str) -> bool:

@@ -13,7 +13,7 @@ from typing import cast
 
 from passevue.errors import NetworkError
 from passevue.intake.association import PduError
-from passevue.intake.upper_layer import DataFragment, Event, UpperLayer
+from passevue.intake.upper_layer import DataFragment, Event, State, UpperLayer
 
 HIGH_BYTES = 512 << 10
 LOW_BYTES = 128 << 10
@@ -158,11 +158,13 @@ class Wire(asyncio.Protocol):
                     await asyncio.shield(self._lost)
         self._transport.abort()
 
-    def drop(self) -> None:
-        """Close at once, whatever the state."""
-        self.layer.closed()
-        if self._transport is not None:
+    def drop(self, last_word: bytes = b"") -> None:
+        """Close at once, whatever the state; the last word goes out if the peer takes it now."""
+        if self._transport is not None and not self._transport.is_closing():
+            if self.layer.state is not State.CLOSED:
+                self._transport.write(last_word)
             self._transport.abort()
+        self.layer.closed()
 
 
 def prepare(connection: socket.socket) -> None:

@@ -104,7 +104,7 @@ async def test_idle_strangers_do_not_keep_a_neighbour_out(tmp_path: Path) -> Non
         closed = 0
         for raw in idle[:100]:
             with contextlib.suppress(TimeoutError):
-                closed += (await raw.pdu(0.02))[0] == CLOSED
+                closed += (await raw.pdu(0.02))[0] in (ABORT, CLOSED)
         assert closed == 100  # those that had waited longest
         await good(intake)
 
@@ -378,6 +378,55 @@ async def test_a_volume_that_fills_up_says_a700_and_recovers(tmp_path: Path) -> 
         await asyncio.to_thread(subprocess.run, ["umount", "-l", str(volume)], check=True)
 
 
+# F-09, F-39
+
+
+async def started(folder: Path, *, open_files: int | None = None) -> tuple[asyncio.subprocess.Process, int]:
+    """The intake as a process of its own, and its port."""
+    limit = ["prlimit", f"--nofile={open_files}"] if open_files else []
+    process = await asyncio.create_subprocess_exec(
+        *(*limit, sys.executable, "-m", "tests.peers.dicom_intake", str(folder)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    while not (line := (await process.stdout.readline()).strip()).isdigit():
+        assert process.returncode is None
+    return process, int(line)
+
+
+async def echo(port: int) -> int | None:
+    async with await RawModality.connect("127.0.0.1", port) as raw:
+        if (await raw.associate(VERIFICATION, ae="ECHOSCU"))[0] != ACCEPT:
+            return None
+        await raw.send(p_data(1, 3, c_echo_rq()))
+        return await raw.status()
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is not installed")
+async def test_when_file_descriptors_run_out_others_are_let_go_and_service_goes_on(tmp_path: Path) -> None:
+    process, port = await started(tmp_path / "box", open_files=48)
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(80):
+                await stack.enter_async_context(await RawModality.connect("127.0.0.1", port))
+            async with asyncio.timeout(20):
+                assert await echo(port) == 0
+        assert await echo(port) == 0
+        assert process.returncode is None
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_an_association_is_aborted_when_the_box_stops(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        async with running(tmp_path) as intake:
+            raw = await stack.enter_async_context(await RawModality.connect("127.0.0.1", intake.port))
+            assert (await raw.associate(VERIFICATION))[0] == ACCEPT
+        assert (await raw.pdu())[0] == ABORT
+
+
 # kill -9
 
 
@@ -391,16 +440,7 @@ async def test_what_was_acknowledged_is_there_after_kill_9(tmp_path: Path) -> No
         for number in range(1, 31)
     ]
     for series in range(1, 7):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.peers.dicom_intake", str(folder)),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert process.stdout is not None
-        port = None
-        while port is None:
-            line = (await process.stdout.readline()).strip()
-            port = int(line) if line.isdigit() else None
+        process, port = await started(folder)
         mine = [ds for ds in everything if ds.SeriesNumber == series]
         kill = asyncio.get_running_loop().call_later(chance.uniform(0.05, 0.5), process.send_signal, signal.SIGKILL)
         with contextlib.suppress(ConnectionError):
