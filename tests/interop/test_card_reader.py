@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ def pcscd(daemon: Pcscd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pcscd]:
     yield daemon
     for slot in daemon.slots:
         slot.link.remove()
+    _ = daemon.environment  # whoever was asked for by the test
     _wait_for(daemon, lambda looks: not any(look.atr for look in looks))
 
 
@@ -207,6 +209,23 @@ async def test_no_pcscd_at_the_start_is_no_error(pcscd: Pcscd) -> None:
         assert readers.seats == {}
         await asyncio.to_thread(pcscd.start)
         await until(lambda: readers.service_up and readers.seats)
+
+
+async def test_two_readers_of_the_same_name_are_one_and_keep_nobody_busy(tmp_path: Path, pcscd: Pcscd) -> None:
+    """pcscd numbers readers by driver: two may be alike to the last byte."""
+    with Pcscd(tmp_path, names=("Same", "Same")) as other:
+        _ = other.environment  # this process's clients go to it from now on
+        async with watched() as (readers, events):
+            await until(lambda: readers.seats)
+            before = time.process_time()
+            await asyncio.sleep(1)
+            assert time.process_time() - before < 0.3
+            card = VirtualCard()
+            put = await put_in(readers, other.slots[0], card)
+            async with readers.session(put) as session:
+                assert (await session.identify()).number == "99213845"
+            names = [event.reader for event in events if isinstance(event, ReaderIn)]
+            assert len(names) == len(set(names))
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------
@@ -379,9 +398,10 @@ async def test_another_program_that_holds_the_card_is_told(pcscd: Pcscd) -> None
         other = await asyncio.to_thread(Context)
         held = await asyncio.to_thread(other.connect, put.reader)
         await asyncio.to_thread(held.transaction)
-        with pytest.raises(CardError):
+        with pytest.raises(CardFault) as caught:
             async with readers.session(put) as session:
                 await session.identify()
+        assert "autre programme" in caught.value.hint
         await asyncio.to_thread(held.end)
         await asyncio.to_thread(other.release)
         async with readers.session(put) as session:

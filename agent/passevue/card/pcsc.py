@@ -142,6 +142,7 @@ class Context:
                 raise error_of(_unsigned(code), "SCardEstablishContext")
             self._cord = _cord(before)
         self._handle = handle
+        self._listed = 0
 
     @staticmethod
     def cut_begun() -> None:
@@ -151,9 +152,11 @@ class Context:
     def readers(self) -> tuple[str, ...]:
         """Names of the readers that pcscd has now."""
         code, names = scard.SCardListReaders(self._handle, [])
+        self._listed = 0
         if _unsigned(code) == _NO_READERS:
             return ()
         _settle(code, "SCardListReaders")
+        self._listed = len(names)  # more than the names when two readers have the same
         return tuple(dict.fromkeys(str(name) for name in names))[:MOST_READERS]
 
     def look(self, readers: Sequence[str]) -> tuple[Look, ...]:
@@ -166,9 +169,13 @@ class Context:
         return _looks(states)
 
     def wait(self, known: Sequence[Look], timeout_ms: int = FOREVER) -> tuple[Look, ...]:
-        """Wait until a reader of `known` is no longer so, a reader comes or goes, or `cancel`; then how they are."""
+        """Wait until a reader of `known` is no longer so, one comes or goes since `readers`, or `cancel`.
+
+        Raises:
+            CardAbsent: one of `known` is no longer there.
+        """
         asked: list[Any] = [(look.reader, look.state & ~_CHANGED, list(look.atr)) for look in known]
-        asked.append((PNP, len(known) << 16))
+        asked.append((PNP, self._listed << 16))
         code, states = scard.SCardGetStatusChange(self._handle, timeout_ms, asked)
         if _unsigned(code) not in (TIMEOUT, CANCELLED):
             _settle(code, "SCardGetStatusChange")

@@ -30,7 +30,7 @@ from types import MappingProxyType
 
 import structlog
 
-from passevue.card.pcsc import Context, ServiceAway, pause
+from passevue.card.pcsc import Context, Look, ServiceAway, pause
 from passevue.card.reader_session import ReaderSession
 from passevue.card.seats import CardIn, CardOut, Event, Insertions, ReaderIn, ReaderOut, Seats, differences, seats_after
 from passevue.errors import CardAbsent, CardError, CardFault
@@ -40,6 +40,7 @@ __all__ = ["CardIn", "CardOut", "Event", "ReaderIn", "ReaderOut", "ReaderSession
 EXCHANGE_S = 10.0  # one call of PC/SC; a signature takes 1 s, powering a card up to 3 s
 WAIT_FOR_READER_S = 15.0  # for another session on the same reader to end
 _STOP_S = 2.0
+_SETTLE_S = 0.01
 
 log = structlog.get_logger()
 
@@ -112,7 +113,8 @@ class Readers:
         reader = card if isinstance(card, str) else card.reader
         lock = self._locks.setdefault(reader, asyncio.Lock())
         try:
-            await asyncio.wait_for(lock.acquire(), self._wait_s)
+            async with asyncio.timeout(self._wait_s):
+                await lock.acquire()
         except TimeoutError:
             hint = "La carte est déjà utilisée par le boîtier : réessayez dans un instant."
             raise CardFault("another session holds the reader", hint=hint) from None
@@ -234,18 +236,28 @@ class _Watch:
 
     def _look(self, context: Context) -> None:
         seats: Seats = {}
-        looks = context.look(context.readers())
+        looks = self._listed(context, ())
         while not self._stop.is_set():
             after = seats_after(seats, looks, self._insertions)
             self._post(after, up=True)
             seats = after
-            looks = context.wait([look for look in looks if look.known])
-            names = context.readers()
-            held = {look.reader: look for look in looks if look.known}
-            if set(names) != set(held):
-                fresh = [name for name in names if name not in held]
-                kept = tuple(held[name] for name in names if name in held)
-                looks = kept + (context.look(fresh) if fresh else ())
+            known = [look for look in looks if look.known]
+            try:
+                looks = context.wait(known)
+            except CardAbsent:  # a reader went between the list and the wait: the list says which
+                looks = tuple(known)
+                self._stop.wait(_SETTLE_S)
+            looks = self._listed(context, looks)
+
+    def _listed(self, context: Context, looks: tuple[Look, ...]) -> tuple[Look, ...]:
+        """`looks` without the readers that went, with those that came."""
+        names = context.readers()
+        held = {look.reader: look for look in looks if look.known}
+        kept = tuple(held[name] for name in names if name in held)
+        fresh = [name for name in names if name not in held]
+        with suppress(CardAbsent):  # it went at once
+            return kept + context.look(fresh)
+        return kept
 
     @contextmanager
     def _client(self) -> Iterator[Context]:

@@ -52,12 +52,13 @@ class Clock:
         self.since: float | None = None
         self.late = False
 
-    def timed(self, call: Callable[[], T]) -> T:
+    def timed(self, call: Callable[[], T], *, late: CardError | None = None) -> T:
+        """What `call` gives; `late`, or that nothing answered, when it was ended for taking too long."""
         self.since = now()
         try:
             return call()
         except CardError as error:
-            raise self._lateness() if self.late else error from None
+            raise (late or self._lateness()) if self.late else error from None
         finally:
             self.since = None
 
@@ -245,7 +246,7 @@ class ReaderSession:
 
     def _with(self, context: Context) -> None:
         try:
-            connection = self._clock.timed(lambda: context.connect(self.reader))
+            connection = self._clock.timed(lambda: context.connect(self.reader), late=_held())
         except BaseException as error:
             _fail(self._opened, error)
             return
@@ -257,7 +258,7 @@ class ReaderSession:
 
     def _serve(self, connection: Connection) -> None:
         try:
-            self._clock.timed(connection.transaction)
+            self._clock.timed(connection.transaction, late=_held())
             atr = self._clock.timed(connection.atr)
         except BaseException as error:
             _fail(self._opened, error)
@@ -317,6 +318,12 @@ def _settle(future: "Future[T]", result: T) -> None:
 def _fail(future: "Future[T]", error: BaseException) -> None:
     with suppress(Exception):
         future.set_exception(error)
+
+
+def _held() -> CardFault:
+    """pcscd lets nobody connect while another program has a transaction, and looks the same when a card is mute."""
+    hint = "La carte ne répond pas, ou un autre programme l’utilise : fermez-le, sinon retirez la carte et remettez-la."
+    return CardFault("the card did not answer in time, or another program holds it", hint=hint)
 
 
 def _wipe(secrets: tuple[Secret, ...]) -> None:

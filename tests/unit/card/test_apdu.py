@@ -1,7 +1,7 @@
 """Commands and answers as bytes: T=0, T=1, what the card holds back, chains, bounds, masking."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passevue.card.apdu import (
@@ -142,6 +142,7 @@ def test_channels_are_the_two_low_bits() -> None:
         on_channel(0, 4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=20), st.binary(min_size=1, max_size=300))
 def test_any_answers_end_in_a_response_or_our_own_error(answers: list[bytes], last: bytes) -> None:
     card = Scripted(*answers, then=lambda _apdu: last)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passevue.card import cps_data
@@ -66,6 +66,7 @@ def test_a_cps2ter_is_refused_with_words_of_its_own() -> None:
     assert "2ter" not in unknown_card(bytes.fromhex(ATR[Kind.CPS3])).hint
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_any_atr_is_taken_or_unknown(atr: bytes) -> None:
     historical_bytes(atr)
@@ -144,12 +145,14 @@ def test_situations_are_read_leniently() -> None:
         cps_data.situation(1, b"\xee\x7f")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_certificate_or_our_own_error(content: bytes) -> None:
     with suppress(CardError):
         cps_data.read_certificate(content)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1400), st.binary(min_size=1, max_size=8))
 def test_a_damaged_certificate_is_read_or_our_own_error(card_keys: CardKeys, at: int, put: bytes) -> None:
     good = card_keys.authentication.der

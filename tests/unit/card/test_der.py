@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passevue.card import der
@@ -79,6 +79,7 @@ def test_the_first_value_says_how_long_it_is() -> None:
     assert der.whole_length(b"\x30") is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_values_or_our_own_error(data: bytes) -> None:
     with suppress(CardFault):

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passevue.card.cps import AID_CONTACT, AID_CONTACTLESS
@@ -124,6 +124,7 @@ def test_usage_with_eight_unused_bits_is_empty() -> None:
     assert (key.usage, key.reference, key.auth_id) == (frozenset(), 0x82, b"")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(files_of(VirtualCard()))), st.integers(0, 600), st.binary(max_size=6))
 def test_a_damaged_file_is_read_or_our_own_error(path: bytes, at: int, put: bytes) -> None:
     files = files_of(VirtualCard())
@@ -134,6 +135,7 @@ def test_a_damaged_file_is_read_or_our_own_error(path: bytes, at: int, put: byte
         read_application(files, APPLICATION)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_directory_is_read_or_our_own_error(odf: bytes, other: bytes) -> None:
     with suppress(CardFault):

@@ -1,6 +1,6 @@
 """Readers and cards as values: what a listener is told, however slow it is."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passevue.card.pcsc import MUTE, PRESENT, UNKNOWN, Look
@@ -63,6 +63,7 @@ def test_a_card_without_atr_is_not_there_yet() -> None:
 _STEPS = st.lists(st.sampled_from(["insert", "remove", "swap", "reader"]), max_size=30)
 
 
+@settings(deadline=None)
 @given(_STEPS, st.lists(st.booleans(), min_size=30, max_size=30))
 def test_a_slow_listener_misses_no_final_state(steps: list[str], listens: list[bool]) -> None:
     numbers = Insertions()

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passevue.card.usb import (
@@ -83,6 +83,7 @@ def test_descriptors_that_are_not_whole_are_refused(tmp_path: Path, raw: bytes) 
     assert not judged(path, [MODEL]).verdict.allowed
 
 
+@settings(deadline=None)
 @given(raw=st.binary(max_size=120))
 def test_any_descriptors_are_a_device_or_our_own_error(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     path = tmp_path_factory.mktemp("usb") / "1-1"
