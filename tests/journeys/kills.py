@@ -233,7 +233,8 @@ def main() -> int:
         outcome = asyncio.run(kill_loop(Path(folder), options.kills, options.seed, options.minutes))
     print(
         f"{outcome.kills} kills, {outcome.at_work} at work, {outcome.reports} examinations, "
-        f"{outcome.acknowledged} acknowledged, {outcome.committed} committed, {outcome.seconds:.0f} s, {len(outcome.wrong)} wrong"
+        f"{outcome.acknowledged} acknowledged, {outcome.committed} committed, "
+        f"{outcome.seconds:.0f} s, {len(outcome.wrong)} wrong"
     )
     for line in outcome.wrong[:20]:
         print(f"  {line}")
