@@ -12,6 +12,7 @@ The page, the store, the trail, the sign-in are the box's own, joined by `open_p
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -113,6 +114,7 @@ class FrontDesk:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        self._sock = socket.create_server((self._host, 0))  # known before: Pro Santé Connect comes back to it
         settings = await asyncio.to_thread(self._config)
         self.config = settings
         box = settings.box
@@ -128,8 +130,8 @@ class FrontDesk:
         authority = await asyncio.to_thread(self.persons.authority.read_bytes)
         trust = PersonTrust(self._realm, read_authorities(authority, self._realm), lambda _: None)
 
-        async def believe(certificate: x509.Certificate, now: datetime) -> None:
-            trust.identify(certificate, Use.AUTH, now)
+        async def believe(certificate: x509.Certificate, now: datetime, use: Use) -> None:
+            trust.identify(certificate, use, now)
 
         opened = self._open(settings, believe)
         self.sign_in = opened.people.sign_in
@@ -141,7 +143,13 @@ class FrontDesk:
         observer = await asyncio.to_thread(lambda: Observer(settings, self.store, clock=self.clock))
         zone = ZoneInfo("Europe/Paris")
         self.page = Page(
-            settings.page, observer.summary, zone, people=opened.people, limits=self._limits, look_every_s=0.02
+            settings.page,
+            observer.summary,
+            zone,
+            people=opened.people,
+            limits=self._limits,
+            sock=self._sock,
+            look_every_s=0.02,
         )
         parts: list[Any] = [self.trail, *opened.parts, self.page]
         tasks = [asyncio.create_task(part.run(), name=part.name) for part in parts]
@@ -182,7 +190,7 @@ class FrontDesk:
         if self.peer is not None:
             settings["psc"] = {
                 "issuer": self.peer.issuer, "client_id": self.peer.client_id, "authority": self.pki.authority,
-                "redirect_url": "http://127.0.0.1/psc/retour", "timeout_s": 5,
+                "redirect_url": f"http://127.0.0.1:{self._sock.getsockname()[1]}/psc/retour", "timeout_s": 5,
             }  # fmt: skip
         return config.Config.model_validate(settings)
 

@@ -1,27 +1,33 @@
 """Who is signed in at the box and lets one document be published in their own name.
 
 A person at the page chooses an entry; from then on its next try speaks as that person and no longer as the structure
-alone: `Publication` asks `InPerson.of(number)` when it builds, and whoever writes a VIHF asks `of_person(name_id)`.
+alone: `Publication` asks `InPerson.wanted(number)` when it builds, and `Registry` asks `of_person` at each request.
 
 Rules:
 - One consent is for one entry, and for as long as that person stays signed in: `leave` takes all of it back at once.
+- An entry whose person left waits for them: it does not go in another name unasked. `settle` forgets that too: it is
+  for who lets the entry go in the structure's name after all.
 - Only the report's own legal authenticator may: `may_sign` decides.
+- By card only: VIHF in DIRECTE mode, signed by the card's signature key, on a TLS connection of its authentication key.
+  The DMP takes no publication in INDIRECTE_RENFORCEE mode (dmp-xds.md § 1.2): whoever signed in by Pro Santé Connect
+  lets the entry go in the structure's name, and the audit trail says who did.
 - Nothing here holds a code, a token or a key; what it holds stops working when the card or the session goes.
 
-By card the VIHF is in DIRECTE mode, signed by the card's signature key, on a TLS connection of its authentication key;
-by Pro Santé Connect it is in INDIRECTE_RENFORCEE mode, signed by the structure's (vihf.md § 1.1).
+Facts: consents are in memory. After a restart what was signed by the card is held until the person agrees again; what
+was not built yet goes in the structure's name, as every report does.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from passevue.card.cps_signer import CardKey
 from passevue.card.signer import Signer
 from passevue.document.header import Report
-from passevue.errors import CredentialError
+from passevue.errors import CredentialError, Refused
 from passevue.national.psc_claims import Situation
 from passevue.national.psc_session import PscSession
-from passevue.national.vihf import Mode
+from passevue.national.vihf import Mode, VihfFacts
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -44,44 +50,129 @@ class PersonalSigner:
     tls_key: CardKey | None = None
     psc: PscSession | None = None
 
+    @property
+    def signs(self) -> Signer:
+        """
+        Raises:
+            CredentialError: nothing of this person's signs: by Pro Santé Connect, or a card without that key.
+        """
+        if self.signer is None:
+            raise CredentialError(
+                "the card has no signature key", hint="Cette carte ne permet pas de signer : publiez avec une autre."
+            )
+        return self.signer
+
 
 class InPerson:
-    """The consents of one box. One process: what a card holds cannot be handed to another."""
+    """The consents of one box. One process: what a card holds cannot be handed to another.
 
-    def __init__(self) -> None:
+    Args:
+        reaches: whether the part that publishes is in this process; if not, nobody can be promised anything.
+    """
+
+    def __init__(self, *, reaches: bool = True) -> None:
+        self.reaches = reaches
         self._chosen: dict[int, PersonalSigner] = {}
+        self._left: set[int] = set()  # entries whose person left before they were done
+        self._told: list[Callable[[PersonalSigner], None]] = []
+
+    def on_leave(self, told: Callable[[PersonalSigner], None]) -> None:
+        """`told` is called whenever somebody leaves, at once."""
+        self._told.append(told)
 
     def choose(self, number: int, by: PersonalSigner) -> None:
-        """The next try of entry `number` is in the name of `by`."""
+        """The next try of entry `number` is in the name of `by`.
+
+        Raises:
+            Refused: `not-by-psc`, `not-from-here`.
+        """
+        if by.mode is not Mode.DIRECTE:
+            raise Refused(
+                "not-by-psc",
+                "the DMP takes no publication in INDIRECTE_RENFORCEE mode",
+                hint="Le DMP ne prend une publication en votre nom que par carte CPS.",
+            )
+        if not self.reaches:
+            raise Refused(
+                "not-from-here",
+                "the part that publishes runs in another process",
+                hint="Sur ce boîtier, la page ne peut pas publier en votre nom : relancez au nom de la structure.",
+            )
         self._chosen[number] = by
+        self._left.discard(number)
 
     def of(self, number: int) -> PersonalSigner | None:
         """In whose name entry `number` goes; None: the structure's, as ever."""
         return self._chosen.get(number)
 
-    def of_person(self, id_nat: str) -> PersonalSigner:
-        """
+    def wanted(self, number: int) -> PersonalSigner | None:
+        """As `of`, for who is about to build it.
+
         Raises:
-            CredentialError: that person is not signed in any more: the entry is held.
+            CredentialError: whoever asked for it in their name has left: the entry is held.
         """
-        for one in self._chosen.values():
-            if one.id_nat == id_nat:
-                return one
-        raise CredentialError(
-            "the person in whose name this goes has left",
-            hint="La personne au nom de qui cette demande part n’est plus connectée : qu’elle se reconnecte.",
-        )
+        if number in self._left:
+            raise _gone()
+        return self._chosen.get(number)
+
+    def of_person(self, id_nat: str, number: int | None) -> PersonalSigner:
+        """Who speaks for entry `number`, which was made in the name of `id_nat`.
+
+        Raises:
+            CredentialError: that person is not signed in any more, or has not agreed again: the entry is held.
+        """
+        one = self._chosen.get(number) if number is not None else None
+        if one is None or one.id_nat != id_nat:
+            raise _gone()
+        return one
 
     def settle(self, number: int) -> None:
-        """Entry `number` is done: the consent with it."""
+        """Entry `number` is done, or goes in the structure's name after all: the consent ends with it."""
         self._chosen.pop(number, None)
+        self._left.discard(number)
 
     def leave(self, by: PersonalSigner) -> None:
         """`by` has left: nothing more goes in their name."""
+        self._left.update(number for number, one in self._chosen.items() if one is by)
         self._chosen = {number: one for number, one in self._chosen.items() if one is not by}
+        for told in self._told:
+            told(by)
+
+
+def _gone() -> CredentialError:
+    return CredentialError(
+        "the person in whose name this goes has left",
+        hint="La personne au nom de qui cette demande part n’est plus là : qu’elle remette sa carte, se connecte, "
+        "et publie de nouveau.",
+    )
 
 
 def may_sign(report: Report, id_nat: str) -> bool:
     """Whether `id_nat` answers for `report`: its legal authenticator, else its author (vihf.md § 3.4)."""
     person = report.legal_authenticator or report.author
     return person is not None and bool(person.id) and person.id.casefold() == id_nat.casefold()
+
+
+def direct_facts(facts: VihfFacts, by: PersonalSigner, number: int) -> VihfFacts:
+    """What the VIHF of entry `number` states when `by` speaks with their card: `facts` of the report, in DIRECTE mode.
+
+    Roles keep the report's labels and specialty; the card must prove the same profession. Structure and sector are
+    those of the card's situation (vihf.md § 1.1).
+
+    Raises:
+        Refused: `profession-differs`.
+    """
+    if by.situation.profession != facts.roles[0].code:
+        raise Refused(
+            "profession-differs",
+            "the card proves another profession than the report states",
+            hint="Votre carte et le compte rendu n’indiquent pas la même profession : corrigez-la dans le RIS.",
+        )
+    return replace(
+        facts,
+        name_id=by.id_nat,
+        structure_id=by.situation.structure_id,
+        sector=by.situation.sector or facts.sector,
+        mode=Mode.DIRECTE,
+        consent=number,
+    )

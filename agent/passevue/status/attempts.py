@@ -47,8 +47,12 @@ class Attempts:
                 count.failures = 0
                 count.pauses += 1
 
-    def succeeded(self, address: str) -> None:
+    def succeeded(self, address: str, *, counted: bool = False) -> None:
+        """`counted`: this try was put to the common count before it was looked at, and is taken off it."""
         self._counts.pop(address, None)
+        everybody = self._counts.get(_EVERYBODY)
+        if counted and everybody is not None:
+            everybody.failures = max(0, everybody.failures - 1)
 
     def _keys(self, address: str, shared: bool) -> tuple[str, ...]:
         return (address, _EVERYBODY) if shared else (address,)

@@ -4,9 +4,10 @@ The readers' events come in; out come a `CardsView` that always says the last st
 gives a `CardHold`: the card, its code verified, kept for as long as the session lives.
 
 Rules (cps-card.md § 5, CARD-01, CARD-02):
-- A code is sent once, and only to the insertion that the person saw: another card in its place gets nothing.
+- A code is sent once, and only to the insertion that the person saw: another card in its place gets nothing. While one
+  is looked at, another is not taken: a form sent twice in haste costs one try.
 - Signing in takes more than the code: the card signs 32 random bytes, and the certificate that checks them must be
-  trusted now. What the page believes of a person comes from that certificate.
+  trusted now. What the page believes of a person comes from that certificate; the one that signs is the same person's.
 - A card that is read or released is left with a reset: no code stays verified.
 - A card that leaves is gone at once, whatever was being done with it.
 """
@@ -26,7 +27,18 @@ from passevue.card.codes import Secret
 from passevue.card.cps import Cps, KeyUse
 from passevue.card.cps_signer import CardKey
 from passevue.card.reader import CardIn, CardOut, ReaderIn, ReaderOut, Readers
-from passevue.errors import BoxError, CardAbsent, CardError, CardFault, PinBlocked, PinWrong, TrustError, UnknownCard
+from passevue.card.trust import Use, check_same_holder
+from passevue.errors import (
+    BoxError,
+    CardAbsent,
+    CardError,
+    CardFault,
+    PinBlocked,
+    PinWrong,
+    Refused,
+    TrustError,
+    UnknownCard,
+)
 from passevue.status.card_view import CardPhase, CardSeen, CardsView, phase_of, tries_left
 from passevue.status.form import wipe
 
@@ -53,7 +65,7 @@ class CardAtWork(Protocol):
 
 
 OpenCard = Callable[[], AbstractAsyncContextManager[CardAtWork]]
-Trust = Callable[[x509.Certificate, datetime], Awaitable[None]]  # raises TrustError, CredentialError, NetworkError
+Trust = Callable[[x509.Certificate, datetime, Use], Awaitable[None]]  # raises TrustError, CredentialError
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,6 +138,7 @@ class CardDesk:
 
         Raises:
             CardAbsent: that card is no longer there.
+            Refused: `card-busy`: another code is with it; this one was not sent.
             PinWrong, PinBlocked, LastTry, PinNeeded: as the card says.
             CardError, TrustError: it is not a card to sign in with.
         """
@@ -139,6 +152,8 @@ class CardDesk:
 
     async def _open(self, insertion: int, pin: bytearray, *, last_try: bool) -> CardHold:
         slot = self._slot(insertion)
+        if slot.seen.phase.asks_code and slot.alone.locked():
+            raise Refused("card-busy", "a code is with this card already")
         async with slot.alone:
             if not slot.seen.phase.asks_code:
                 raise CardFault(f"the card is {slot.seen.phase}")
@@ -178,7 +193,10 @@ class CardDesk:
         key = cps.authentication
         if key is None:
             raise CardFault("the card has no authentication key")
-        await self._trust(key.certificate, self._clock())
+        await self._trust(key.certificate, self._clock(), Use.AUTH)
+        if cps.signature is not None:
+            check_same_holder(key.certificate, cps.signature.certificate)
+            await self._trust(cps.signature.certificate, self._clock(), Use.SIGN)
 
     def _released(self, slot: _Slot) -> None:
         """A hold was let go: the card is read anew, and may be signed in with again."""

@@ -31,6 +31,7 @@ from passevue.status.form import wipe
 FOLDER = "page"
 SHORTEST, LONGEST = 12, 128  # ANSSI, recommandations relatives à l'authentification multifacteur et aux mots de passe
 LEAST_DIFFERENT = 6
+UNFIT = frozenset({"password-short", "password-long", "password-simple"})  # codes of `check_password`
 MAX_FILE_BYTES = 4096
 _N, _R, _P = 1 << 15, 8, 1
 _MEMORY = 64 << 20

@@ -122,7 +122,10 @@ def _card(frame: Frame, seen: CardSeen) -> dict[str, Any]:
     said_in = frame.language
     if seen.said and seen.phase in (CardPhase.UNKNOWN, CardPhase.FAULT) and frame.language is Language.FR:
         do = seen.said
-    tone = "" if seen.phase.asks_code or seen.phase in (CardPhase.READING, CardPhase.IN_USE) else "wrong"
+    asks = seen.phase.asks_code and (at_box or seen.phase is not CardPhase.LAST_TRY)
+    if seen.phase.asks_code and not asks:
+        do = pick(people_words.LAST_TRY_ELSEWHERE, frame.language)
+    tone = "" if asks or seen.phase in (CardPhase.READING, CardPhase.IN_USE) else "wrong"
     return {
         "insertion": seen.insertion,
         "phase": seen.phase.value,
@@ -131,7 +134,7 @@ def _card(frame: Frame, seen: CardSeen) -> dict[str, Any]:
         "lang": said_in.value,
         "name": f"{seen.given} {seen.family}".strip() if at_box else "",
         "number": seen.number if at_box else "",
-        "form": seen.phase.asks_code,
+        "form": asks,
         "tries": _tries(seen.tries_left, frame.language),
     }
 

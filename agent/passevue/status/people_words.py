@@ -165,6 +165,10 @@ ELSEWHERE: Pair = (
     "remettez-la.",
     "From this computer, the code is taken only within two minutes after the card was put in: pull it and put it back.",
 )
+LAST_TRY_ELSEWHERE: Pair = (
+    "Il ne reste qu’un essai avant que la carte se bloque : il ne se tente que sur le boîtier, rien n’est envoyé d’ici.",
+    "One try is left before the card is blocked: it is made at the box only, nothing is sent from here.",
+)
 
 PUSH: dict[PushPhase, tuple[Pair, Pair]] = {
     PushPhase.WAITING: (
@@ -279,6 +283,14 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
         (
             "La carte n’a pas répondu correctement : retirez-la, remettez-la et réessayez.",
             "The card did not answer as it should: pull it, put it back and try again.",
+        ),
+    ),
+    "last-try-at-box": (Tone.BAD, LAST_TRY_ELSEWHERE),
+    "card-busy": (
+        Tone.BAD,
+        (
+            "Un code est déjà en cours de vérification avec cette carte : celui-ci n’a pas été envoyé.",
+            "A code is being checked with this card already: this one was not sent.",
         ),
     ),
     "put-in-again": (Tone.BAD, ELSEWHERE),

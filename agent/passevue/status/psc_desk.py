@@ -1,13 +1,14 @@
 """Pro Santé Connect as the sign-in page uses it: phones that ring, browsers that leave and come back. No session here.
 
 What is under way belongs to one browser (`visits`), known by its cookie: an approval or a callback is worth nothing to
-another. Phones ring at a pace: five requests in ten minutes from one address, twenty in all.
+another, and one that nobody fetches is ended. Phones ring at a pace: five requests in ten minutes from one address,
+twenty in all.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Container, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 
 from passevue.errors import BoxError, Refused, SignInError
@@ -15,9 +16,11 @@ from passevue.national.psc import Psc, PscSession
 from passevue.national.psc_claims import usable_situations
 from passevue.status.attempts import Pace
 from passevue.status.roles import Person
-from passevue.status.visits import Push, PushPhase, Visit, Visits
+from passevue.status.visits import Push, PushPhase, Visits
 
 PUSHES, PUSHES_OF_ALL, PUSH_WINDOW_S = 5, 20, 600.0
+FETCH_WITHIN = timedelta(minutes=2)
+LOOK_EVERY_S = 0.5
 _PHASES = {"access_denied": PushPhase.REFUSED, "expired_token": PushPhase.EXPIRED}
 
 
@@ -60,7 +63,6 @@ class PscDesk:
             raise Refused("push-pace", "too many phones were rung")
         request = await self._there().begin_ciba(id_nat)
         visit = self._visits.keep(cookie, self._clock())
-        _drop(visit)
         visit.push = Push(request)
         self._waiting.put_nowait(visit.push)
 
@@ -70,14 +72,14 @@ class PscDesk:
         push = visit.push if visit is not None else None
         if visit is None or push is None or push.session is None:
             return None
-        visit.push = None
-        return push.session
+        session, push.session, visit.push = push.session, None, None
+        return session
 
     def give_up(self, cookie: str) -> None:
         """The person at this browser no longer waits."""
         visit = self._visits.find(cookie, self._clock())
         if visit is not None:
-            _drop(visit)
+            visit.push = None
 
     async def begin_code(self, cookie: str) -> str:
         """Where to send the browser of `cookie`. Raises: NetworkError; Refused `no-psc`."""
@@ -104,23 +106,27 @@ class PscDesk:
             push.error, push.phase = err, _PHASES.get(code, PushPhase.FAILED)
             self._on_refused(err)
         else:
-            if push.dropped:
+            push.session, push.phase = session, PushPhase.APPROVED
+        push.changed.set()
+        if push.session is not None:
+            await self._until_fetched(push)
+
+    async def _until_fetched(self, push: Push) -> None:
+        """An approval is its browser's to fetch, and not for long; left there it is ended."""
+        until = self._clock() + FETCH_WITHIN
+        while push.session is not None:
+            now = self._clock()
+            if now >= until or not self._visits.await_answer(push, now):
+                session, push.session = push.session, None
                 with contextlib.suppress(BoxError):
                     await session.end()
-            else:
-                push.session, push.phase = session, PushPhase.APPROVED
-        push.changed.set()
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def _there(self) -> Psc:
         if self._psc is None:
             raise Refused("no-psc", "Pro Santé Connect is not set up")
         return self._psc
-
-
-def _drop(visit: Visit) -> None:
-    if visit.push is not None:
-        visit.push.dropped = True
-        visit.push = None
 
 
 def person_of_psc(session: PscSession, structures: Container[str]) -> Person:

@@ -8,8 +8,8 @@ Rules:
 - Nobody is signed in before the audit trail has it; a trail that does not write lets nobody in.
 - A card's session ends when its insertion does. This part watches the readers for that, and the clock for idleness.
 - Failures are counted by address (`attempts`); while a pause lasts, nothing is asked of a card or the account.
-- From another machine a code is taken for two minutes after the card was put in: somebody is there. A card left in its
-  reader cannot be blocked, or guessed at, from the network.
+- From another machine a code is taken for two minutes after the card was put in: somebody is there. Its last try is
+  never taken from there: no card can be blocked, and none left in its reader guessed at, from the network.
 """
 
 import asyncio
@@ -24,7 +24,17 @@ import structlog
 
 from passevue.card.cps import Cps
 from passevue.card.cps_signer import CpsSigner
-from passevue.errors import BoxError, CardFault, CredentialError, PinBlocked, PinWrong, Refused, SignInError, StoreError
+from passevue.errors import (
+    BoxError,
+    CardFault,
+    CredentialError,
+    LastTry,
+    PinBlocked,
+    PinWrong,
+    Refused,
+    SignInError,
+    StoreError,
+)
 from passevue.national.personal import InPerson, PersonalSigner
 from passevue.national.psc import Psc, PscSession
 from passevue.national.psc_claims import Situation
@@ -34,7 +44,7 @@ from passevue.status.attempts import Attempts
 from passevue.status.audit import Event
 from passevue.status.card_desk import CardDesk, CardHold
 from passevue.status.form import wipe
-from passevue.status.local_account import LocalAccount
+from passevue.status.local_account import UNFIT, LocalAccount
 from passevue.status.psc_desk import PscDesk, person_of_psc
 from passevue.status.roles import Method, Person, Role
 from passevue.status.session import Ended, Release, Session, Sessions
@@ -110,21 +120,24 @@ class SignIn:
         Raises:
             CardError: the card says no; `PinWrong` with the tries left.
             TrustError, NetworkError: its certificate is not to be believed, or that cannot be known now.
-            Refused: `paused`, `put-in-again`. StoreError: no audit trail.
+            Refused: `paused`, `put-in-again`, `last-try-at-box`, `card-busy`. StoreError: no audit trail.
         """
-        cards = self.cards
+        cards, at_box = self.cards, place is Place.AT_BOX
         try:
             if cards is None:
                 raise Refused("no-readers", "this box has no card reader")
             self._check_pause(self._card_attempts, place, address)
             self._check_presence(cards, insertion, place)
-            hold = await cards.open(insertion, pin, last_try=last_try)
+            hold = await cards.open(insertion, pin, last_try=last_try and at_box)
+        except LastTry as err:
+            self._refuse(err if at_box else Refused("last-try-at-box", err.message), Method.CARD, address)
         except BoxError as err:
             if isinstance(err, (PinWrong, PinBlocked)):
                 self._failed(self._card_attempts, place, address)
             self._refuse(err, Method.CARD, address)
         finally:
             wipe(pin)
+        self._card_attempts.succeeded(address)
         return await self._with_card(cards, hold, address)
 
     def _check_presence(self, cards: CardDesk, insertion: int, place: Place) -> None:
@@ -249,8 +262,10 @@ class SignIn:
             if not await check():
                 raise Refused(wrong, "it is not that")
         except BoxError as err:
+            if isinstance(err, Refused) and err.code in UNFIT:  # what was asked for was right
+                self._password_attempts.succeeded(address, counted=place is not Place.AT_BOX)
             self._refuse(err, Method.PASSWORD, address)
-        self._password_attempts.succeeded(address)
+        self._password_attempts.succeeded(address, counted=place is not Place.AT_BOX)
 
     async def _admin(self, address: str) -> Opened:
         self._generation = await self.account.generation()

@@ -151,6 +151,7 @@ class SignInPages:
                 await stream.send("go", f"/sign-in/phone{asked(request)}")
             elif push.phase is not PushPhase.WAITING:
                 await stream.send("part", people_view.phone_part(self._front.live_frame(request, visit), push))
+                await stream.send("end", "decided")  # else the browser asks again
         return stream.response
 
     # By Pro Santé Connect's own site

@@ -28,13 +28,12 @@ class PushPhase(StrEnum):
 
 @dataclass(slots=True, repr=False, eq=False)
 class Push:
-    """A request on somebody's phone. `session` once approved; `error` once failed."""
+    """A request on somebody's phone. `session` once approved, until it is fetched; `error` once failed."""
 
     request: CibaRequest
     phase: PushPhase = PushPhase.WAITING
     session: PscSession | None = None
     error: BoxError | None = None
-    dropped: bool = False  # the person at this browser gave up: an approval that still comes is ended at once
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set once it is decided
 
 
@@ -66,6 +65,10 @@ class Visits:
         while len(self._kept) > MOST:
             self._kept.popitem(last=False)
         return visit
+
+    def await_answer(self, push: Push, now: datetime) -> bool:
+        """Whether a browser is still there for the answer to `push`."""
+        return any(one.push is push and abs(now - one.at) < KEEP for one in self._kept.values())
 
     def forget(self, cookie: str) -> Visit | None:
         return self._kept.pop(_hash(cookie), None)

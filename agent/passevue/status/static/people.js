@@ -26,6 +26,7 @@ if (document.body.dataset.events) {
     source.close();
     leave(event.data);
   });
+  source.addEventListener("end", () => source.close());
   source.addEventListener("error", () => {
     announce.textContent = document.body.dataset.lost;
   });
