@@ -61,12 +61,6 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self.way_seconds = Histogram(
-            "passevue_way_seconds",
-            "Time from a report's receipt to its settlement",
-            buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86400.0),
-            registry=self._registry,
-        )
 
     def text(self, summary: Summary) -> bytes:
         self._summaries.last = summary
