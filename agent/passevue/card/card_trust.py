@@ -50,9 +50,9 @@ class CardTrust:
             await self._crls.ensure(issuer, _FETCH_WITHIN_S)
         return self._persons.believe(certificate, use, now)
 
-    async def __call__(self, certificate: x509.Certificate, now: datetime) -> None:
+    async def __call__(self, certificate: x509.Certificate, now: datetime, use: Use = Use.AUTH) -> None:
         """`believe`, for whoever wants only to know that nothing is wrong."""
-        await self.believe(certificate, now)
+        await self.believe(certificate, now, use)
 
 
 def open_card_trust(
