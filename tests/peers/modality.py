@@ -146,6 +146,7 @@ class Modality:
     def _send(self, assoc: Association, ds: Dataset) -> int | None:
         if not assoc.is_established:
             return None
+        ready(assoc)
         status = assoc.send_c_store(ds)
         return int(status.Status) if "Status" in status else None
 
@@ -213,6 +214,16 @@ class Modality:
                 self.reports.update(self._unanswered)
                 self._unanswered.clear()
                 self._reported.notify_all()
+
+
+def ready(assoc: Association) -> None:
+    """Wait until pynetdicom's reactor has woken from the last request.
+
+    When the next one starts before that, the reactor takes itself for paused, wakes, and eats the response: it happens
+    with an acceptor that answers at once on a busy machine, and the request then waits for its whole timeout.
+    """
+    while assoc._is_paused and assoc.is_established:
+        time.sleep(0.0005)
 
 
 def pc(abstract: str, transfer: Sequence[str]) -> Any:
