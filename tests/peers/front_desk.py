@@ -151,8 +151,9 @@ class FrontDesk:
             sock=self._sock,
             look_every_s=0.02,
         )
-        parts: list[Any] = [self.trail, *opened.parts, self.page]
-        tasks = [asyncio.create_task(part.run(), name=part.name) for part in parts]
+        readers = [self._readers] if self._readers is not None else []
+        parts: list[Any] = [self.trail, *readers, *opened.parts, self.page]
+        tasks = [asyncio.create_task(part.run()) for part in parts]
         stack.push_async_callback(_stop, tasks)
         await self.page.started()
 
