@@ -1,11 +1,17 @@
 """`passevue admin`: the site's account on the local page, by whoever holds the box.
 
-Being able to read and write the box's data folder is the proof: on the appliance that is root, at the box.
+Being able to read and write the box's data folder is the proof: on the appliance that is root, at the box. Root then
+works as the owner of that folder: a code or an audit record that only root can read would lock the box itself out.
 """
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
-from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, configuration, fail, now, out, print_json
+from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, configuration, fail, now, out, print_json, who
 from passevue.config import Config
 from passevue.errors import BoxError, StoreError
 from passevue.status import audit, audit_people
@@ -22,8 +28,9 @@ def code(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> N
     config = configuration(config_path)
     account = LocalAccount(config.box.data_dir)
     try:
-        account.prepare()
-        found = account.code()
+        with _as_owner(config.box.data_dir):
+            account.prepare()
+            found = account.code()
     except (BoxError, OSError) as err:
         fail(_unreachable(err))
     if as_json:
@@ -40,8 +47,10 @@ def reset(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     """Oublie le mot de passe du site, ferme ses sessions et donne un nouveau code de première connexion."""
     config = configuration(config_path)
     try:
-        _audit(config)
-        found = LocalAccount(config.box.data_dir).reset()
+        keeper = who()
+        with _as_owner(config.box.data_dir):
+            _audit(config, keeper)
+            found = LocalAccount(config.box.data_dir).reset()
     except (BoxError, OSError) as err:
         fail(_unreachable(err))
     if as_json:
@@ -50,9 +59,25 @@ def reset(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
         out().print(f"Mot de passe oublié. Nouveau code de première connexion : [bold]{found}[/]")
 
 
-def _audit(config: Config) -> None:
+@contextmanager
+def _as_owner(folder: Path) -> Iterator[None]:
+    """Root's files are the folder owner's while the block lasts. Raises: OSError."""
+    if os.geteuid() != 0:
+        yield
+        return
+    owner, group = folder.stat(), os.getegid()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
+def _audit(config: Config, keeper: str) -> None:
     trail = AuditTrail(audit_folder(config), config.box.oid)
-    trail.append([audit.to_xml(audit_people.account_changed(now(), "reset", "console"), config.box.oid)])
+    trail.append([audit.to_xml(audit_people.account_changed(now(), "reset", "console", keeper), config.box.oid)])
 
 
 def _unreachable(err: BoxError | OSError) -> BoxError:

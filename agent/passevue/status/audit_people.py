@@ -46,10 +46,10 @@ def entry_looked_at(at: datetime, who: str, number: int, where: str, patients: t
     return Event(_PATIENT_RECORD, kind, Act.READ, Outcome.SUCCESS, at, _by(who, where), subjects)
 
 
-def account_changed(at: datetime, what: str, where: str) -> Event:
-    """The local account was claimed, or its password changed."""
+def account_changed(at: datetime, what: str, where: str, who: str = "site-admin") -> Event:
+    """The local account was claimed, its password changed, or the box's keeper `who` made it nobody's again."""
     kind = ours(f"account-{what}", f"Local account: {what}")
-    return Event(APPLICATION_ACTIVITY, kind, Act.UPDATE, Outcome.SUCCESS, at, _by("site-admin", where))
+    return Event(APPLICATION_ACTIVITY, kind, Act.UPDATE, Outcome.SUCCESS, at, _by(who, where))
 
 
 def _by(who: str, where: str) -> tuple[Participant, ...]:
