@@ -19,8 +19,9 @@ function leave(path) {
   location.replace(path);
 }
 
+let source;
 if (document.body.dataset.events) {
-  const source = new EventSource(document.body.dataset.events);
+  source = new EventSource(document.body.dataset.events);
   source.addEventListener("part", (event) => renew(event.data));
   source.addEventListener("go", (event) => {
     source.close();
@@ -32,7 +33,8 @@ if (document.body.dataset.events) {
   });
   addEventListener("pagehide", () => source.close());
 }
-for (const form of document.querySelectorAll("form")) {
-  form.addEventListener("submit", () => setTimeout(() => form.reset(), 0)); // a code does not stay in the page
-}
+addEventListener("submit", (event) => {
+  source?.close(); // the answer is the next page: nothing else takes us away from it
+  setTimeout(() => event.target.reset(), 0); // a code does not stay in the page
+});
 addEventListener("pageshow", (event) => event.persisted && location.reload());
