@@ -48,6 +48,7 @@ def test_the_udev_rules_deny_by_default_and_parse() -> None:
     path = HW / "udev" / "70-passevue-readers.rules"
     text = path.read_text(encoding="utf-8")
     assert 'ATTR{authorized_default}="0"' in text
+    assert 'ATTR{authorized}="1"' not in text  # its class is a device's own word: its interfaces are judged first
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     part = r'(?:[A-Z]+(?:\{[\w./]+\})?\s*(?:==|!=|=|\+=|:=)\s*"[^"]*")'
     for line in lines:

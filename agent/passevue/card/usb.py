@@ -286,7 +286,7 @@ class UsbWatch:
 
     def _settled(self, path: Path) -> Arrival:
         arrival = judged(path, self._models)
-        if not self._enforce or arrival.verdict.reason == "hub":
+        if not self._enforce or path.name.startswith("usb"):  # a controller itself: never refused
             return arrival
         with suppress(Unreadable):  # gone already, or the unit lacks the right: the rule USB-01 tells
             authorize(path, arrival.verdict.allowed)

@@ -27,6 +27,7 @@ from passevue.card.reader import CardIn, CardOut, Event, ReaderIn, ReaderOut, Re
 from passevue.cli import ground
 from passevue.cli.card_words import plain_cps, plain_event, plain_pin, plain_seat, rows
 from passevue.cli.ground import AsJson, print_json, run
+from passevue.config import printable
 from passevue.errors import CardAbsent, CardError, CardFault
 
 app = typer.Typer(no_args_is_help=True, help="Les lecteurs et la carte CPS : voir, suivre, code, essai de signature.")
@@ -55,7 +56,7 @@ def list_readers(as_json: AsJson = False) -> None:
         ground.out().print("Aucun lecteur. Branchez-en un, ou voyez hw/README.md s'il est refusé.")
     for seat in found if not as_json else []:
         state = "carte muette, à remettre" if seat["mute"] else "carte présente" if seat["card"] else "vide"
-        ground.out().print(f"{escape(str(seat['reader']))}  [dim]{state}[/]")
+        ground.out().print(f"{_shown(str(seat['reader']))}  [dim]{state}[/]")
 
 
 @app.command()
@@ -248,7 +249,7 @@ def _tell_event(event: Event, as_json: bool) -> None:
     if as_json:
         _line(plain_event(event))
     else:
-        ground.out().print(f"{escape(event.reader)}  {_WORDS[type(event)]}")
+        ground.out().print(f"{_shown(event.reader)}  {_WORDS[type(event)]}")
 
 
 async def _tell_card(readers: Readers, event: CardIn, as_json: bool) -> None:
@@ -266,6 +267,11 @@ async def _tell_card(readers: Readers, event: CardIn, as_json: bool) -> None:
     else:
         for heading, value in rows(cps)[:4]:
             ground.out().print(f"  [dim]{escape(heading)}[/] {escape(value)}")
+
+
+def _shown(name: str) -> str:
+    """A reader's name is what the device says of itself: nothing of it may act on the terminal."""
+    return escape(printable(name))
 
 
 def _line(value: dict[str, object]) -> None:

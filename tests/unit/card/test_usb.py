@@ -108,6 +108,8 @@ async def test_devices_of_the_start_are_judged_and_enforced(tmp_path: Path) -> N
     bad = plugged(tmp_path, descriptors(0x04E6, 0x5810, READER, KEYBOARD), "1-2.4")
     (bad / "authorized").write_text("1")
     plugged(tmp_path, descriptors(0x1D6B, 2, HUB), "usb1")
+    hub = plugged(tmp_path, descriptors(0x1D6B, 2, HUB), "1-3")
+    false_hub = plugged(tmp_path, descriptors(0x1D6B, 2, HUB, KEYBOARD), "1-4")
     plugged(tmp_path, descriptors(1, 2, DISK), "1-1:1.0")  # an interface, not a device
     watch = UsbWatch([MODEL], enforce=True, devices=tmp_path)
     running = asyncio.ensure_future(watch.run())
@@ -116,12 +118,13 @@ async def test_devices_of_the_start_are_judged_and_enforced(tmp_path: Path) -> N
         async for event in watch.events():
             assert isinstance(event, Arrival)
             found.append((event.device.path.name, event.verdict.allowed))
-            if len(found) == 3:
+            if len(found) == 5:
                 break
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    assert sorted(found) == [("1-1", True), ("1-2.4", False), ("usb1", True)]
+    assert sorted(found) == [("1-1", True), ("1-2.4", False), ("1-3", True), ("1-4", False), ("usb1", True)]
+    assert ((hub / "authorized").read_text(), (false_hub / "authorized").read_text()) == ("1", "0")
     assert ((good / "authorized").read_text(), (bad / "authorized").read_text()) == ("1", "0")
     assert (tmp_path / "usb1" / "authorized").read_text() == "0"  # left as it was
 
