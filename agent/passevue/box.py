@@ -172,7 +172,7 @@ class Box:
             metrics = Metrics()
             witness = Witness(trail, register, metrics, str(self.config.registry.url), self._clock)
             images = Images(self.config.images, data_dir / "images")
-            in_person = InPerson()
+            in_person = InPerson(reaches=Part.NATIONAL in self._parts)
             async with contextlib.AsyncExitStack() as open_things:
                 running: list[Running] = []
                 if Part.INTAKE in self._parts:
@@ -180,7 +180,7 @@ class Box:
                     open_things.push_async_callback(images.stop)
                     running += await asyncio.to_thread(self._intake, store, images, witness)
                 if Part.NATIONAL in self._parts:
-                    running += await self._national(store, images, witness, register, open_things)
+                    running += await self._national(store, images, witness, register, in_person, open_things)
                 running.append(Running("neighbours", register.run))
                 running.append(Running("watchdog", Watchdog().run))
                 if Part.PAGE in self._parts:
@@ -223,6 +223,7 @@ class Box:
         images: Images,
         witness: Witness,
         register: Neighbours,
+        in_person: InPerson,
         open_things: contextlib.AsyncExitStack,
     ) -> list[Running]:
         box, settings = self.config.box, self.config.registry
@@ -234,12 +235,12 @@ class Box:
             )
         structures = Structures(self.config.structures, settings.authority, box.realm, box.credentials_dir, self._clock)
         await asyncio.to_thread(structures.load)
-        registry = Registry(settings, structures, box.oid, witness.exchanged, self._clock, witness.traced)
+        registry = Registry(settings, structures, box.oid, witness.exchanged, self._clock, witness.traced, in_person)
         open_things.push_async_callback(registry.close)
         pacs = WatchedPacs(await asyncio.to_thread(open_pacs, self.config.pacs, images), witness)
         maker = Maker(box.manufacturer, str(box.retrieve_url).rstrip("/"), box.timezone)
         origin = Origin(maker, box.oid, settings.digest)
-        work = Publication(pacs, store.archive, registry, structures, origin, box.realm, self._clock)
+        work = Publication(pacs, store.archive, registry, structures, origin, box.realm, self._clock, in_person)
         policy = self._policy or Policy(absent_after_s=self.config.queue.absent_study_h * 3600.0)
         dispatcher = Dispatcher(store, work, self.config.queue.lanes, policy=policy)
         house = Housekeeping(store, self.config, dispatcher, register, witness)

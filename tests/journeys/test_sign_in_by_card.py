@@ -50,6 +50,7 @@ async def test_from_an_empty_reader_to_ones_own_page(desk: FrontDesk, browser: B
 async def test_each_generation_signs_in(desk: FrontDesk, browser: Browser, kind: Kind) -> None:
     desk.hand.put_in(desk.card(kind=kind))
     assert "CAMILLE" in await browser.sign_in_by_card()
+    assert browser.path == "/me"
 
 
 async def test_a_wrong_code_is_sent_once_and_says_what_is_left(desk: FrontDesk, browser: Browser) -> None:
@@ -62,6 +63,7 @@ async def test_a_wrong_code_is_sent_once_and_says_what_is_left(desk: FrontDesk, 
     assert "il reste 2 essais" not in (await browser.get("/sign-in"))  # told once; reloading sends nothing
     assert _codes_sent(card) == 1
     assert "CAMILLE" in await browser.sign_in_by_card("1234")
+    assert browser.path == "/me"
 
 
 async def test_the_last_try_needs_the_persons_word(desk: FrontDesk, browser: Browser) -> None:
@@ -75,6 +77,7 @@ async def test_the_last_try_needs_the_persons_word(desk: FrontDesk, browser: Bro
     assert "Rien n’a été envoyé à la carte" in text
     assert _codes_sent(card) == 2
     assert "CAMILLE" in await browser.sign_in_by_card("1234", last_try="yes")
+    assert browser.path == "/me"
 
 
 async def test_a_card_blocked_by_the_last_try_says_so_and_takes_no_code(desk: FrontDesk, browser: Browser) -> None:
@@ -158,6 +161,7 @@ async def test_signing_out_resets_the_card_and_it_may_sign_in_again(desk: FrontD
     await browser.card_shown()
     assert card.resets > resets
     assert "CAMILLE" in await browser.sign_in_by_card()
+    assert browser.path == "/me"
 
 
 async def test_five_idle_minutes_lock(desk: FrontDesk, browser: Browser) -> None:
@@ -255,6 +259,7 @@ async def test_two_cards_in_two_readers_each_have_their_own_code(desk: FrontDesk
     text = await browser.get("/sign-in")
     assert text.count('name="pin"') == 2
     assert "CAMILLE" in await browser.post("/sign-in/card", insertion="101", pin="1234")
+    assert browser.path == "/me"
 
 
 async def test_an_unplugged_reader_is_told(desk: FrontDesk, browser: Browser) -> None:
@@ -322,7 +327,7 @@ async def test_publishing_in_ones_own_name_lasts_as_long_as_the_card_stays(desk:
     assert signer.situation.structure_id == HERE.structure_id
     assert signer.signer is not None
     assert len(await signer.signer.sign(b"a VIHF", "sha256")) == 256  # by the card, its code given at sign-in
-    assert in_person.of_person("899700367909") is signer
+    assert in_person.of_person("899700367909", number) is signer
     assert "queue-publish-in-person" in await desk.audited()
     desk.hand.pull()
     await asyncio.sleep(0.05)

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from passevue.national.vihf import Mode
 from tests.peers.front_desk import Browser, FrontDesk
 from tests.peers.psc import Fault
 from tests.peers.ris_report import Doctor
@@ -236,20 +235,26 @@ async def test_whoever_has_two_situations_chooses_and_whoever_has_none_here_is_t
         assert "Aucune de vos situations" in await other.get("/me")
 
 
-async def test_publishing_in_ones_own_name_is_in_the_reinforced_mode(desk: FrontDesk, browser: Browser) -> None:
+async def test_by_ecps_one_lets_it_go_in_the_structures_name_and_the_trail_says_who(
+    desk: FrontDesk, browser: Browser
+) -> None:
     number = await desk.set_aside(Doctor(MAUD, "CARDAMOME", "Maud"))
     peer(desk).auto_approve = MAUD
     await browser.get(await come_back(desk, await leave(browser)))
-    await browser.get(f"/entries/{number}")
-    assert "Restez connecté" in await browser.post(f"/entries/{number}/publish")
-    signer = desk.sign_in.in_person.of(number)
-    assert signer is not None
-    assert (signer.mode, signer.signer) == (Mode.INDIRECTE_RENFORCEE, None)
-    assert signer.psc is not None
-    assert await signer.psc.access_token()
-    await browser.post("/sign-out")
-    await asyncio.sleep(0.05)
+    text = await browser.get(f"/entries/{number}")
+    assert "Publier en mon nom" not in text
+    assert "en votre nom que par carte CPS" in text
+    assert "que par carte CPS" in await browser.post(f"/entries/{number}/publish")
     assert desk.sign_in.in_person.of(number) is None
+    await browser.get(f"/entries/{number}")
+    assert "est relancée" in await browser.post(f"/entries/{number}/retry")
+    shown = await desk.store.show(number)
+    assert shown is not None
+    assert [(act.act, act.by) for act in shown.acts] == [("retry", MAUD)]
+    trail = await desk.audited()
+    assert "queue-retry" in trail
+    assert MAUD in trail
+    await browser.post("/sign-out")
     await until(lambda: all(session.over for session in peer(desk).sessions))  # left there too
 
 

@@ -34,8 +34,9 @@ from tests.peers import dmp_answers as answers
 from tests.peers.dmp_answers import Asked, BadRequest
 from tests.peers.dmp_refuser import Refuser
 from tests.peers.dmp_registry import APPROVED, DELETED, RIM, Committed, Document, MemoryRegistry, XdsError
-from tests.peers.dmp_vihf import Vihf, VihfRefused, check_vihf, purposes
+from tests.peers.dmp_vihf import Vihf, VihfRefused, check_vihf, common_name_of, purposes
 from tests.peers.pki import Pki
+from tests.peers.pki_persons import Persons
 
 CIPHERS = "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-SHA384"
 PUBLISH = "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"
@@ -96,10 +97,12 @@ class Request:
     message_id: str
     vihf_id: str
     result: str
+    mode: str = ""
+    client: str = ""  # CN of the certificate that opened the connection
 
 
 class DmpPeer:
-    """The server. `clock` decides on the freshness of VIHF."""
+    """The server. `clock` decides on the freshness of VIHF; `persons` certify the cards that it knows, if any."""
 
     def __init__(
         self,
@@ -107,8 +110,11 @@ class DmpPeer:
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        persons: Persons | None = None,
     ) -> None:
         self._pki = pki
+        self._persons = persons
+        self._spoke: dict[str, tuple[str, str]] = {}  # mode and client by id of the VIHF
         self._host = host
         self._port = port
         self._clock = clock
@@ -217,6 +223,8 @@ class DmpPeer:
         context.load_cert_chain(paths.certificate, paths.key)
         if knows_clients:
             context.load_verify_locations(self._pki.authority)
+            if self._persons is not None:
+                context.load_verify_locations(self._persons.authority)
         context.verify_mode = ssl.CERT_REQUIRED
         return context
 
@@ -251,12 +259,17 @@ class DmpPeer:
     def _check(self, request: web.Request, asked: Asked) -> Vihf:
         connection = request.get_extra_info("ssl_object")
         client = x509.load_der_x509_certificate(connection.getpeercert(True))
-        if purposes(client) != {ExtendedKeyUsageOID.CLIENT_AUTH}:
+        card = self._persons is not None and client.issuer == self._persons.sub_authority.subject
+        allowed = {ExtendedKeyUsageOID.CLIENT_AUTH, *((ExtendedKeyUsageOID.SMARTCARD_LOGON,) if card else ())}
+        if purposes(client) != allowed:
             raise VihfRefused("DMPInvalidCertificate", "Not a valid authentication certificate")
         if not asked.message_id.startswith("urn:uuid:") or asked.message_id in self.messages_seen:
             raise VihfRefused("InvalidAddressingHeader", "MessageID missing or already used")
         self.messages_seen.add(asked.message_id)
-        return check_vihf(asked.assertion, self._pki.sub_authority, client, self.vihf_seen, self._clock())
+        persons = self._persons.sub_authority if self._persons is not None else None
+        vihf = check_vihf(asked.assertion, self._pki.sub_authority, client, self.vihf_seen, self._clock(), persons)
+        self._spoke[vihf.id] = (vihf.mode, common_name_of(client))
+        return vihf
 
     def _query(self, asked: Asked, vihf: Vihf) -> web.StreamResponse:
         query = asked.payload.find(f"{{{RIM}}}AdhocQuery")
@@ -393,7 +406,7 @@ class DmpPeer:
     # Answers
 
     def _note(self, asked: Asked, vihf_id: str, result: str) -> None:
-        self.requests.append(Request(asked.action, asked.message_id, vihf_id, result))
+        self.requests.append(Request(asked.action, asked.message_id, vihf_id, result, *self._spoke.pop(vihf_id, ())))
 
     def _soap(self, asked: Asked, body: str, status: int = 200, action: str = "") -> web.Response:
         root = answers.envelope(action or ANSWER_ACTION[asked.action], asked.message_id, body)

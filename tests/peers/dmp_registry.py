@@ -4,10 +4,13 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from tests.peers.dmp_signed import NotSigned, verify_xades
-from tests.peers.dmp_vihf import Vihf, structure_of
+from tests.peers.dmp_vihf import Vihf, common_name_of, structure_of
 
 RIM = "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"
 APPROVED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Approved"
@@ -117,6 +120,9 @@ class MemoryRegistry:
         institution = _slot(author, "authorInstitution") if author is not None else ""
         if institution.rpartition("^")[2] != vihf.structure:
             raise XdsError("XDSRepositoryError", "Aucun AuthorInstitution ne correspond à l'utilisateur du VIHF")
+        person = _slot(author, "authorPerson") if author is not None else ""
+        if vihf.mode == "DIRECTE" and person.partition("^")[0] != vihf.name_id:
+            raise XdsError("XDSRepositoryError", "Aucun AuthorPerson ne correspond à l'utilisateur du VIHF")
         return set_id, patient
 
     def _check_entry(self, entry: etree._Element, content: bytes, patient: str, vihf: Vihf) -> Document:
@@ -169,7 +175,10 @@ class MemoryRegistry:
             raise XdsError("XDSRepositoryMetadataError", f"signature of the set: {err}") from err
         if etree.fromstring(signature.content).get("Id") != signature.unique_id:
             raise XdsError("XDSRepositoryMetadataError", "Signature/@Id is not the uniqueId of its entry")
-        if structure_of(signed.certificate) != vihf.structure:
+        if vihf.mode == "DIRECTE":
+            if not _of_person(signed.certificate, vihf):
+                raise XdsError("XDSRepositoryMetadataError", "the set is signed by another person")
+        elif not _of_structure(signed.certificate, vihf.structure):
             raise XdsError("XDSRepositoryMetadataError", "the set is signed by another structure")
 
     def _check_associations(
@@ -239,6 +248,20 @@ class MemoryRegistry:
         target.status = DELETED
         self.sets.add(set_id)
         self.withdrawn.append(target.unique_id)
+
+
+def _of_structure(certificate: x509.Certificate, structure: str) -> bool:
+    units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    return bool(units) and structure_of(certificate) == structure
+
+
+def _of_person(certificate: x509.Certificate, vihf: Vihf) -> bool:
+    """A card of the person of the VIHF: maybe an earlier one, the set is signed once and sent until it arrives."""
+    try:
+        certificate.verify_directly_issued_by(vihf.authority)
+    except (InvalidSignature, ValueError):
+        return False
+    return common_name_of(certificate) == vihf.name_id
 
 
 def _one(parent: etree._Element, name: str) -> etree._Element:

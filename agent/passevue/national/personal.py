@@ -81,7 +81,13 @@ class InPerson:
         self._told.append(told)
 
     def choose(self, number: int, by: PersonalSigner) -> None:
-        """The next try of entry `number` is in the name of `by`.
+        """The next try of entry `number` is in the name of `by`. Raises as `check`."""
+        self.check(by)
+        self._chosen[number] = by
+        self._left.discard(number)
+
+    def check(self, by: PersonalSigner) -> None:
+        """Whether anything may be published in the name of `by` from here.
 
         Raises:
             Refused: `not-by-psc`, `not-from-here`.
@@ -98,8 +104,6 @@ class InPerson:
                 "the part that publishes runs in another process",
                 hint="Sur ce boîtier, la page ne peut pas publier en votre nom : relancez au nom de la structure.",
             )
-        self._chosen[number] = by
-        self._left.discard(number)
 
     def of(self, number: int) -> PersonalSigner | None:
         """In whose name entry `number` goes; None: the structure's, as ever."""

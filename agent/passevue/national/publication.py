@@ -27,10 +27,11 @@ from passevue.intake.received import Kind
 from passevue.intake.ris import Demand, read_ris_message
 from passevue.intake.study import Study
 from passevue.national.outcome import StaleTarget
+from passevue.national.personal import InPerson, may_sign
 from passevue.national.registry import Registry
 from passevue.national.structures import Structures
-from passevue.national.submission import Case, Origin, publication_of, structure_for, withdrawal_of
-from passevue.national.vihf import VihfFacts
+from passevue.national.submission import Case, Consent, Origin, publication_of, structure_for, withdrawal_of
+from passevue.national.vihf import Mode, VihfFacts
 from passevue.queue.archive import Archived, ArchiveState
 from passevue.queue.work import Answer, Entry, Nothing, Submission, Transaction
 
@@ -53,6 +54,7 @@ class Publication:
         origin: Origin,
         realm: str,
         clock: Callable[[], datetime],
+        in_person: InPerson | None = None,
     ) -> None:
         self._pacs = pacs
         self._archive = archive
@@ -61,10 +63,17 @@ class Publication:
         self._origin = origin
         self._realm = realm
         self._clock = clock
+        self._in_person = in_person or InPerson()
 
     # What an entry becomes
 
     async def build(self, entry: Entry) -> Submission | Nothing:
+        made = await self._build(entry)
+        if isinstance(made, Nothing):
+            self._in_person.settle(entry.number)
+        return made
+
+    async def _build(self, entry: Entry) -> Submission | Nothing:
         archived = await self._archive.get(entry.study_uid)
         if entry.action is Action.REFRESH:
             return await self._refresh(entry, archived)
@@ -75,7 +84,7 @@ class Publication:
             publishable(request)
         if entry.action is Action.WITHDRAW:
             return await self._withdraw(request, entry.study_uid, archived)
-        return await self._publish(request, entry.study_uid, archived)
+        return await self._publish(request, entry, archived)
 
     def _request(self, entry: Entry) -> Request:
         try:
@@ -83,22 +92,36 @@ class Publication:
         except Hl7Error as err:  # taken in by an older version of the box, whose rules differed
             raise Refused(f"hl7-{err.code}", err.message, hint="Ce message n'est plus accepté : renvoyez-le.") from err
 
-    async def _publish(self, request: Request, study_uid: str, archived: Archived | None) -> Submission | Nothing:
+    async def _publish(self, request: Request, entry: Entry, archived: Archived | None) -> Submission | Nothing:
         known = _record(archived)
         record = _asked(request, request.message.cda, known)
-        case = _case(record, study_uid, archived)
+        case = _case(record, entry.study_uid, archived)
+        consent = self._consent(entry.number, case.report)
         if is_older(case.report, known):
             return Nothing("older-version")
         case = replace(case, record=taking_over(record, case.report, known))
         if case.published is not None:
             _check_same_patient(case.report, known)
-        study = await self._study(study_uid, record)
+        study = await self._study(entry.study_uid, record)
         if study is None or study.instance_count == 0:
             raise StudyAbsent(
                 "the PACS does not have the study yet",
                 hint="Le PACS n'a pas encore les images de cet examen : le boîtier redemande de lui-même.",
             )
-        return await self._submission(case, study, known)
+        return await self._submission(case, study, known, consent)
+
+    def _consent(self, number: int, report: Report) -> Consent | None:
+        """In whose own name this publication goes, None in the structure's."""
+        by = self._in_person.wanted(number)
+        if by is None:
+            return None
+        if not may_sign(report, by.id_nat):
+            raise Refused(
+                "not-your-report",
+                "the report names another signatory",
+                hint="Ce compte rendu est signé par quelqu'un d'autre : seul son signataire le publie en son nom.",
+            )
+        return Consent(number, by)
 
     async def _refresh(self, entry: Entry, archived: Archived | None) -> Submission | Nothing:
         known = _record(archived)
@@ -131,10 +154,18 @@ class Publication:
         study = await self._pacs.find_study(study_uid)
         return None if study is None else without(study, record.rejected)
 
-    async def _submission(self, case: Case, study: Study, known: Record) -> Submission | Nothing:
+    async def _submission(
+        self, case: Case, study: Study, known: Record, consent: Consent | None = None
+    ) -> Submission | Nothing:
         case = replace(case, exam=check(study, case.exam, case.report))
         keys = self._structures.get(self._structure(case, known))
-        made = await publication_of(case, study, keys, self._origin, self._clock())
+        if consent is not None and consent.by.situation.structure_id != keys.id:
+            raise Refused(
+                "other-situation",
+                "the person acts for another structure than the report's",
+                hint="Ce compte rendu est d'une autre structure que votre situation d'exercice : changez-en.",
+            )
+        made = await publication_of(case, study, keys, self._origin, self._clock(), consent)
         if case.published is not None and _says_the_same(case, known) and same_content(case.published.kos, made.kos):
             return Nothing("unchanged", case.record.to_bytes() if case.record != known else b"")
         return made
@@ -171,6 +202,11 @@ class Publication:
     # What is said to the registry
 
     async def send(self, submission: Submission) -> Answer:
+        answer = await self._send(submission)
+        self._settled(submission)
+        return answer
+
+    async def _send(self, submission: Submission) -> Answer:
         if submission.transaction is Transaction.TD2_1A:
             return await self._publish_first(submission)
         try:
@@ -179,10 +215,20 @@ class Publication:
             return await self._change(submission)
 
     async def look_up(self, submission: Submission) -> Answer | None:
-        found = await self._find(submission, submission.document_unique_id)
+        # In the structure's name, which has the right to it: what became of a try must not wait for a card.
+        facts = replace(VihfFacts.from_bytes(submission.vihf), mode=Mode.INDIRECTE)
+        found = await self._find(submission, submission.document_unique_id, facts)
         if submission.transaction is Transaction.TD3_3C:
             return Answer("gone") if found is None else None
-        return None if found is None else Answer("found", entry_uuid=found)
+        if found is None:
+            return None
+        self._settled(submission)
+        return Answer("found", entry_uuid=found)
+
+    def _settled(self, submission: Submission) -> None:
+        number = VihfFacts.from_bytes(submission.vihf).consent
+        if number is not None:
+            self._in_person.settle(number)
 
     async def _publish_first(self, submission: Submission) -> Answer:
         facts = VihfFacts.from_bytes(submission.vihf)
@@ -211,8 +257,8 @@ class Publication:
             )
         return await self._registry.publish(submission, target)
 
-    async def _find(self, submission: Submission, unique_id: str) -> str | None:
-        facts = VihfFacts.from_bytes(submission.vihf)
+    async def _find(self, submission: Submission, unique_id: str, facts: VihfFacts | None = None) -> str | None:
+        facts = facts or VihfFacts.from_bytes(submission.vihf)
         found = await self._registry.find(unique_id, submission.structure, facts)
         return None if found is None else found.entry_uuid
 

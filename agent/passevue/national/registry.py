@@ -34,6 +34,8 @@ from passevue.errors import (
     Unreadable,
 )
 from passevue.national import outcome, xds
+from passevue.national.personal import InPerson, PersonalSigner
+from passevue.national.personal_tls import PersonalTls
 from passevue.national.soap import (
     Attachment,
     Element,
@@ -45,7 +47,7 @@ from passevue.national.soap import (
     write_request,
 )
 from passevue.national.structures import StructureKeys, Structures
-from passevue.national.vihf import Lps, VihfFacts, build_vihf
+from passevue.national.vihf import Lps, Mode, VihfFacts, build_vihf
 from passevue.national.wire import Sent, bounded, in_pieces, raise_for_transport, retry_after
 from passevue.queue.work import Answer, Submission
 
@@ -91,6 +93,7 @@ class Registry:
         on_exchange: told of every try, good or bad.
         clock: aware now.
         admit: returns when a try may begin, or raises TraceError.
+        in_person: who is signed in to speak in their own name.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Registry:
         on_exchange: Callable[[Exchange], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         admit: Callable[[], Awaitable[None]] = _at_once,
+        in_person: InPerson | None = None,
     ) -> None:
         self._settings = settings
         self._base = str(settings.url).rstrip("/")
@@ -109,6 +113,9 @@ class Registry:
         self._on_exchange = on_exchange
         self._clock = clock
         self._admit = admit
+        self._in_person = in_person or InPerson()
+        self._personal = PersonalTls(settings.authority, settings.connect_timeout_s)
+        self._in_person.on_leave(self._personal.leave)
         self._sessions: dict[str, tuple[ssl.SSLContext, aiohttp.ClientSession]] = {}
         self._retired: list[tuple[float, aiohttp.ClientSession]] = []  # still busy when their certificates changed
         self._duplicates: OrderedDict[str, int] = OrderedDict()
@@ -131,6 +138,7 @@ class Registry:
         retired, self._retired = self._retired, []
         for _, session in (*sessions.values(), *retired):
             await session.close()
+        await self._personal.close()
 
     # Transactions
 
@@ -230,18 +238,20 @@ class Registry:
         mutation = bool(set_unique_id)
         await self._admit()
         keys = self._structures.get(structure)
+        person = self._in_person.of_person(facts.name_id, facts.consent) if facts.mode is Mode.DIRECTE else None
         message_id = new_message_id()
         started_at, start = self._clock(), time.monotonic()
         result, code = "ok", ""
         try:
-            assertion = await build_vihf(facts, keys.sign, started_at, self._settings.digest, self._lps)
+            signer = keys.sign if person is None else person.signs
+            assertion = await build_vihf(facts, signer, started_at, self._settings.digest, self._lps)
             to = f"{self._base}/{service}"
             request = (
                 write_mtom_request(action, to, assertion, body, message_id, attachments)
                 if attachments
                 else write_request(action, to, assertion, body, message_id)
             )
-            message = await self._send(keys, to, request, mutation=mutation)
+            message = await self._send(keys, person, to, request, mutation=mutation)
             if message.fault is not None:
                 outcome.raise_for_fault(message.fault, mutation=mutation)
             return read(message)
@@ -259,26 +269,39 @@ class Registry:
             log.info("exchanged", transaction=transaction, message_id=message_id, duration_s=duration_s, result=result)
             self._on_exchange(exchange)
 
-    async def _send(self, keys: StructureKeys, to: str, request: Request, *, mutation: bool) -> Message:
+    async def _send(
+        self, keys: StructureKeys, person: PersonalSigner | None, to: str, request: Request, *, mutation: bool
+    ) -> Message:
         sent = Sent()
+
+        async def ask(session: aiohttp.ClientSession) -> Message:
+            return await self._ask(session, to, request, sent, mutation=mutation)
+
+        try:
+            if person is not None:
+                return await self._personal.ask(person, ask, lambda: mutation and sent.whole)
+            return await ask(await self._session(keys))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as err:
+            raise_for_transport(err, in_doubt=mutation and sent.whole)
+        except Unreadable as err:
+            kind = InDoubt if mutation else NetworkError
+            raise kind(f"the answer was not understood: {err.message}") from err
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, to: str, request: Request, sent: Sent, *, mutation: bool
+    ) -> Message:
+        """One request; on the main loop, or on that of a person's connections: it changes nothing but `sent`."""
         headers = {
             "Content-Type": request.content_type,
             "Content-Length": str(request.length),
             "Accept": "application/soap+xml, multipart/related",
             "Accept-Encoding": "identity",
         }
-        try:
-            session = await self._session(keys)
-            async with asyncio.timeout(self._settings.timeout_s):
-                async with session.post(
-                    to, data=in_pieces(request, sent), headers=headers, allow_redirects=False
-                ) as response:
-                    return await self._read(response, request, mutation=mutation)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as err:
-            raise_for_transport(err, in_doubt=mutation and sent.whole)
-        except Unreadable as err:
-            kind = InDoubt if mutation else NetworkError
-            raise kind(f"the answer was not understood: {err.message}") from err
+        async with asyncio.timeout(self._settings.timeout_s):
+            async with session.post(
+                to, data=in_pieces(request, sent), headers=headers, allow_redirects=False
+            ) as response:
+                return await self._read(response, request, mutation=mutation)
 
     async def _read(self, response: aiohttp.ClientResponse, request: Request, *, mutation: bool) -> Message:
         retry_after_s = retry_after(response.headers.get("Retry-After"), self._clock())

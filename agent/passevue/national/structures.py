@@ -263,17 +263,27 @@ class Structures:
                               hint="Certificat de test en production, ou l'inverse.")  # fmt: skip
 
     def _context(self, prefix: str, files: _Files) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(CIPHERS_OF_TLS_1_2)
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         try:
-            context.load_verify_locations(self._authority)
+            context = context_of_dmp(self._authority)
             # An empty password: an encrypted key must fail here, never ask at a terminal.
             context.load_cert_chain(files.auth_certificate, files.auth_key, password="")
         except (ssl.SSLError, OSError) as err:
             raise ConfigError(f"{prefix}.auth_certificate", f"cannot open TLS with it: {err}") from err
         return context
+
+
+def context_of_dmp(authority: Path) -> ssl.SSLContext:
+    """A client context that trusts `authority` alone, with no certificate of its own yet. Blocking.
+
+    Raises:
+        OSError: the file cannot be read, or holds no certificate (`ssl.SSLError`).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS_OF_TLS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.load_verify_locations(authority)
+    return context
 
 
 def _check_dates(role: str, held: x509.Certificate, now: datetime) -> None:

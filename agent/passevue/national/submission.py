@@ -20,7 +20,9 @@ from passevue.document.submission_set import (
     publication_metadata,
     withdrawal_metadata,
 )
+from passevue.intake.ris_values import Participant
 from passevue.intake.study import Study
+from passevue.national.personal import PersonalSigner, direct_facts
 from passevue.national.signature import sign_submission_set
 from passevue.national.structures import StructureKeys, Structures
 from passevue.national.vihf import facts_of
@@ -68,8 +70,21 @@ def _prefixed(structure_id: str) -> tuple[str, ...]:
     return (structure_id, f"1{structure_id}") if structure_id else ()
 
 
-async def publication_of(case: Case, study: Study, keys: StructureKeys, origin: Origin, now: datetime) -> Submission:
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """`by` lets entry `number` be published in their own name."""
+
+    number: int
+    by: PersonalSigner
+
+
+async def publication_of(
+    case: Case, study: Study, keys: StructureKeys, origin: Origin, now: datetime, consent: Consent | None = None
+) -> Submission:
     """The submission that publishes `study`, or replaces what is published of it.
+
+    Args:
+        consent: whose card signs and who is the author of the set; None: the structure signs.
 
     Raises:
         Refused: the report or the study lacks what a publication needs.
@@ -83,12 +98,17 @@ async def publication_of(case: Case, study: Study, keys: StructureKeys, origin: 
     kos = await asyncio.to_thread(build_kos, study, case.report, case.exam, origin.maker, identity, now)
     set_unique_id, signature_id = new_uid(), new_uid()
     signature = await sign_submission_set(
-        keys.sign, set_unique_id, [(identity.sop_instance_uid, kos)], signature_id, now, origin.digest
+        keys.sign if consent is None else consent.by.signs,
+        set_unique_id,
+        [(identity.sop_instance_uid, kos)],
+        signature_id,
+        now,
+        origin.digest,
     )
     metadata = publication_metadata(
         case.report,
         case.exam,
-        _set_facts(case, keys, origin, set_unique_id, now),
+        _set_facts(case, keys, origin, set_unique_id, now, consent),
         KosEntry(
             identity.sop_instance_uid,
             kos,
@@ -107,7 +127,7 @@ async def publication_of(case: Case, study: Study, keys: StructureKeys, origin: 
         document_unique_id=identity.sop_instance_uid,
         metadata=metadata,
         structure=keys.id,
-        vihf=_vihf(case, keys),
+        vihf=_vihf(case, keys, consent),
         record=record.to_bytes(),
         kos=kos,
         signature=signature,
@@ -135,16 +155,24 @@ def withdrawal_of(case: Case, published: Archived, keys: StructureKeys, origin: 
     )
 
 
-def _set_facts(case: Case, keys: StructureKeys, origin: Origin, unique_id: str, now: datetime) -> SetFacts:
+def _set_facts(
+    case: Case, keys: StructureKeys, origin: Origin, unique_id: str, now: datetime, consent: Consent | None = None
+) -> SetFacts:
     return SetFacts(
         unique_id=unique_id,
         source_id=origin.source_id,
         submitted_at=now,
         structure=Structure(keys.id, keys.name),
-        participant=case.record.participant,
+        participant=case.record.participant if consent is None else _participant(consent.by, keys),
         patient_class=case.record.patient_class,
     )
 
 
-def _vihf(case: Case, keys: StructureKeys) -> bytes:
-    return facts_of(case.report, keys.id, keys.sector, secret_connection=case.record.secret_connection).to_bytes()
+def _participant(by: PersonalSigner, keys: StructureKeys) -> Participant:
+    who = by.situation
+    return Participant(by.id_nat, who.family, who.given, "IDNPS", keys.id, keys.name, "IDNST")
+
+
+def _vihf(case: Case, keys: StructureKeys, consent: Consent | None = None) -> bytes:
+    facts = facts_of(case.report, keys.id, keys.sector, secret_connection=case.record.secret_connection)
+    return (facts if consent is None else direct_facts(facts, consent.by, consent.number)).to_bytes()

@@ -102,6 +102,7 @@ class VihfFacts:
         resource_id: the patient as `<INS>^^^&<OID>&ISO^NH`; empty when no patient is concerned.
         secret_connection: a minor asked that this access stay unseen by the legal representatives.
         authenticated_at: when Pro Santé Connect authenticated the person, seconds since 1970; None in other modes.
+        consent: in DIRECTE, the queue's number of the entry that the person agreed to; never stated.
     """
 
     name_id: str
@@ -113,6 +114,7 @@ class VihfFacts:
     secret_connection: bool = False
     mode: Mode = Mode.INDIRECTE
     authenticated_at: float | None = None
+    consent: int | None = None
 
     def to_bytes(self) -> bytes:
         return json.dumps({"version": 1, **asdict(self)}, ensure_ascii=False).encode()

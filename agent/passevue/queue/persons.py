@@ -11,12 +11,13 @@ from sqlalchemy import bindparam, insert, select, update
 from passevue.document.request import Action
 from passevue.errors import Refused
 from passevue.queue.connection import Connection, among
+from passevue.queue.frozen import thaw
 from passevue.queue.marks import RELEASED, RESTORED, bump, write_mark
 from passevue.queue.moves import FACTS, Taken, facts_of, move, write_proof
 from passevue.queue.retry import Facts, Step
 from passevue.queue.schema import act, entry, proof
 from passevue.queue.states import IN_WORK, PICKED, Mover, State
-from passevue.queue.work import Answer
+from passevue.queue.work import Answer, Submission
 
 __all__ = ["any_held", "close", "confirm_restored", "probe_held", "release", "release_all", "release_held", "retry"]
 
@@ -126,6 +127,18 @@ def retry(conn: Connection, number: int, by: str, why: str, now: int) -> None:
     move(conn, taken, step, Mover.PERSON, now, submission_id=submission_id)
     _write(conn, number, "retry", by, why, now)
     bump(conn, RELEASED)
+
+
+def prepared(conn: Connection, number: int) -> Submission | None:
+    """What goes as it was frozen when a person lets the entry go; None: it is built anew.
+
+    Raises:
+        Refused: there is no such entry. Damaged: not what was frozen.
+    """
+    taken = _read(conn, number)
+    stopped = taken.state in (State.HELD, State.SET_ASIDE)
+    next_state = (taken.facts.resume or State.WAITING) if stopped else taken.state
+    return None if next_state is State.WAITING else thaw(conn, taken.submission_id)
 
 
 def close(conn: Connection, number: int, by: str, why: str, now: int) -> None:

@@ -4,7 +4,9 @@ Rules (LOG-01, LOG-02):
 - The audit record is on the disk before the act, and before a patient's name is shown. No record, no act.
 - The store decides what may be done to an entry; here only who may ask.
 - A patient is shown to a practitioner of this box's structures, never to the site admin.
-- Publishing in one's own name is for the report's own signatory, and is one entry's.
+- Publishing in one's own name is for the report's own signatory, by card, and is one entry's. Whoever signed in by Pro
+  Santé Connect lets the entry go in the structure's name: the DMP takes nothing else from them (dmp-xds.md § 1.2).
+- What was frozen in the structure's name goes as it is (Q-03): it is not promised in another.
 """
 
 import asyncio
@@ -13,18 +15,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from passevue.document.header import Report
-from passevue.document.request import read_request
+from passevue.document.request import Action, read_request
 from passevue.errors import BoxError, Refused, Unreadable
 from passevue.intake.received import Kind
 from passevue.intake.ris import read_ris_message
-from passevue.national.personal import may_sign
-from passevue.queue import moves
+from passevue.national.personal import PersonalSigner, may_sign
+from passevue.national.vihf import Mode, VihfFacts
+from passevue.queue import moves, persons
 from passevue.queue.listing import Line, Shown
 from passevue.queue.states import State
 from passevue.queue.store import Store
 from passevue.status import audit
 from passevue.status.audit_people import entry_looked_at
-from passevue.status.roles import Right
+from passevue.status.roles import Method, Right
 from passevue.status.session import Session
 from passevue.status.sign_in import SignIn, Trail
 
@@ -52,6 +55,7 @@ class Looked:
     shown: Shown
     about: About | None
     acts: tuple[Right, ...]  # what this person may do with it now
+    own_name_by_card: bool = False  # a signatory who would need their card to publish it in their own name
 
 
 class EntryActs:
@@ -85,18 +89,22 @@ class EntryActs:
             patients = (audit.patient(ins.cx),) if ins is not None else ()
             await self._trail.record(entry_looked_at(self._clock(), session.who, number, address, patients))
         about = _about(report, session.who) if report is not None else None
-        return Looked(shown, about, _possible(session, shown.line.state, mine=about is not None and about.mine))
+        mine = about is not None and about.mine and self._sign_in.in_person.reaches
+        by_card = mine and session.method is not Method.CARD and shown.line.action == Action.PUBLISH
+        return Looked(shown, about, _possible(session, shown.line, mine=mine), by_card)
 
     async def retry(self, session: Session, number: int, why: str, address: str) -> None:
         """What was set aside goes again. Raises as `look`, and what `Store.retry` refuses."""
         _check(session, Right.RETRY)
         await self._audit(session, "retry", number, why, address)
+        self._forget_who_left(number)
         await self._store.retry(number, session.who, why)
 
     async def release(self, session: Session, number: int, why: str, address: str) -> None:
         """What waits or is held goes now."""
         _check(session, Right.RELEASE)
         await self._audit(session, "release", number, why, address)
+        self._forget_who_left(number)
         if not await self._store.release(number, by=session.who, why=why):
             raise Refused("not-waiting", f"entry {number} has nothing to wait for")
 
@@ -112,29 +120,41 @@ class EntryActs:
         """The next try of this entry is in this person's own name.
 
         Raises:
-            Refused: `not-your-report`, and what the store refuses. CredentialError: nobody is there to sign.
+            Refused: `not-your-report`, `not-by-psc`, `not-from-here`, `already-prepared`, and what the store refuses.
+            CredentialError: nobody is there to sign.
         """
         _check(session, Right.PUBLISH)
         signer = self._sign_in.signer(session)
+        self._sign_in.in_person.check(signer)
         shown = await self._shown(number)
         report = await self._report(shown)
         if report is None or not may_sign(report, session.who):
             raise Refused("not-your-report", "the report names another signatory")
+        if shown.line.action != Action.PUBLISH:
+            raise Refused("not-yours", "only a publication is in somebody's name")
         state = shown.line.state
         if state is not State.SET_ASIDE and state not in _LETS_GO:
             raise Refused("not-waiting", f"entry {number} is {state}")
         await self._audit(session, "publish-in-person", number, signer.mode.value, address)
+        made = await self._store.read(lambda conn: persons.prepared(conn, number))
+        if made is not None and not _is_of(VihfFacts.from_bytes(made.vihf), signer):
+            raise Refused("already-prepared", "what is frozen is in the structure's name")
         if session.ended is not None:
             raise Refused("signed-out", "the session ended meanwhile")
         self._sign_in.in_person.choose(number, signer)
         try:
             if state is State.SET_ASIDE:
                 await self._store.retry(number, session.who, signer.mode.value)
-            else:
-                await self._store.release(number, by=session.who, why=signer.mode.value)
+            elif not await self._store.release(number, by=session.who, why=signer.mode.value):
+                raise Refused("not-waiting", f"entry {number} is under way")
         except BoxError:
             self._sign_in.in_person.settle(number)
             raise
+
+    def _forget_who_left(self, number: int) -> None:
+        """Let go without a name of one's own: in the structure's, if whoever wanted it in theirs has left."""
+        if self._sign_in.in_person.of(number) is None:
+            self._sign_in.in_person.settle(number)
 
     async def _shown(self, number: int) -> Shown:
         shown = await self._store.show(number)
@@ -167,10 +187,16 @@ def _check(session: Session, right: Right) -> None:
         raise Refused("not-yours", f"a {session.role} may not {right}")
 
 
-def _possible(session: Session, state: State, *, mine: bool) -> tuple[Right, ...]:
+def _is_of(facts: VihfFacts, by: PersonalSigner) -> bool:
+    return facts.mode is Mode.DIRECTE and facts.name_id == by.id_nat
+
+
+def _possible(session: Session, line: Line, *, mine: bool) -> tuple[Right, ...]:
     """In the order of the page: what most people want first."""
+    state = line.state
+    own_name = mine and session.method is Method.CARD and line.action == Action.PUBLISH
     fits = {
-        Right.PUBLISH: mine and (state is State.SET_ASIDE or state in _LETS_GO),
+        Right.PUBLISH: own_name and (state is State.SET_ASIDE or state in _LETS_GO),
         Right.RETRY: state is State.SET_ASIDE,
         Right.RELEASE: state in _LETS_GO,
         Right.CLOSE: state in (State.WAITING, State.READY, State.HELD, State.SET_ASIDE),

@@ -19,7 +19,7 @@ from passevue.status.entry_acts import EntryActs
 from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live
 from passevue.status.people_view import HOMES
-from passevue.status.roles import Method, Right, Role
+from passevue.status.roles import Right, Role
 from passevue.status.session import Session
 from passevue.status.sign_in import SignIn
 from passevue.status.visitor import Cookie, place_of
@@ -117,8 +117,7 @@ class PeoplePages:
         back = f"/entries/{number}"
         async with self._front.form(request, Cookie.SESSION, back) as form:
             await self._do(session, right, number, form.text("why"), request.remote or "")
-            by_psc = right is Right.PUBLISH and session.method is not Method.CARD
-            session.notice = (f"done-{right}-psc" if by_psc else f"done-{right}", {"number": number})
+            session.notice = (f"done-{right}", {"number": number})
         raise see_other(request, HOMES[session.role])
 
     async def _do(self, session: Session, right: Right, number: int, why: str, address: str) -> None:

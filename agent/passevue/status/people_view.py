@@ -225,6 +225,7 @@ def entry(frame: Frame, looked: Looked) -> str:
         "entry": _line(line, frame.language),
         "about": _about(looked),
         "acts": acts,
+        "own_name_by_card": looked.own_name_by_card,
         "facts": _facts(frame, looked.shown),
     }
     return _render("entry.html", frame, shown)

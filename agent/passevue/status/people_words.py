@@ -166,7 +166,7 @@ ELSEWHERE: Pair = (
     "From this computer, the code is taken only within two minutes after the card was put in: pull it and put it back.",
 )
 LAST_TRY_ELSEWHERE: Pair = (
-    "Il ne reste qu’un essai avant que la carte se bloque : il ne se tente que sur le boîtier, rien n’est envoyé d’ici.",
+    "Il ne reste qu’un essai avant que la carte se bloque : il ne se tente que sur le boîtier, rien ne part d’ici.",
     "One try is left before the card is blocked: it is made at the box only, nothing is sent from here.",
 )
 
@@ -412,6 +412,29 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
             "This report is signed by somebody else: only its signatory may publish it in their name.",
         ),
     ),
+    "not-by-psc": (
+        Tone.BAD,
+        (
+            "Le DMP ne prend une publication en votre nom que par carte CPS. Vous pouvez la relancer au nom de la "
+            "structure : le journal d’audit dit que c’est vous.",
+            "The DMP takes a publication in your name by CPS card only. You may send it in the structure’s name: the "
+            "audit trail says that it was you.",
+        ),
+    ),
+    "not-from-here": (
+        Tone.BAD,
+        (
+            "Sur ce boîtier, la page ne peut pas publier en votre nom : relancez au nom de la structure.",
+            "On this box the page cannot publish in your name: send it in the structure’s name.",
+        ),
+    ),
+    "already-prepared": (
+        Tone.BAD,
+        (
+            "Cette demande est déjà signée au nom de la structure : elle ne peut plus partir au vôtre.",
+            "This entry is already signed in the structure’s name: it can no longer go in yours.",
+        ),
+    ),
     "no-situation": (Tone.BAD, ("Choisissez d’abord votre situation.", "Choose your situation first.")),
     "no-entry": (Tone.BAD, ("Cette demande n’existe pas.", "There is no such entry.")),
     "no-reason": (Tone.BAD, ("Donnez la raison de la clôture.", "Give the reason for closing.")),
@@ -440,11 +463,6 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
         Tone.GOOD,
         ("La demande {number} part en votre nom. Laissez votre carte en place jusqu’à la fin.",
          "Entry {number} goes in your name. Leave your card in place until it is done."),
-    ),
-    "done-publish-psc": (
-        Tone.GOOD,
-        ("La demande {number} part en votre nom. Restez connecté jusqu’à la fin.",
-         "Entry {number} goes in your name. Stay signed in until it is done."),
     ),
     "situation-chosen": (Tone.GOOD, ("Situation choisie.", "Situation chosen.")),
 }  # fmt: skip

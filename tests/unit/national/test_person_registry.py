@@ -1,0 +1,171 @@
+"""Requests in a person's own name: what the card signs, what the DMP peer refuses, what a card that leaves undoes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from passevue import config
+from passevue.card.cps_signer import CpsSigner
+from passevue.card.signer import Signer
+from passevue.errors import CardAbsent, CredentialError, Failing, InDoubt, Refused
+from passevue.national.personal import InPerson, PersonalSigner, direct_facts
+from passevue.national.psc_claims import Situation
+from passevue.national.registry import Registry
+from passevue.national.structures import Structures
+from passevue.national.vihf import Mode
+from tests.peers.card import Holder, Profile
+from tests.peers.dmp import DmpPeer, Fault
+from tests.peers.pki import Pki
+from tests.peers.pki_persons import CardKeys, Persons
+from tests.unit.card.only_signs import OnlySigns
+from tests.unit.national.submissions import FACTS, STRUCTURE, publication
+
+Settings = Callable[..., config.Registry]
+HERE = Situation(STRUCTURE, "", "SA08", "10", "SM44", "", "RADIOLOGUE", "CAMILLE")
+
+
+@pytest.fixture(scope="module")
+def persons(tmp_path_factory: pytest.TempPathFactory) -> Persons:
+    return Persons(tmp_path_factory.mktemp("persons"))
+
+
+@pytest.fixture(scope="module")
+def card_keys(persons: Persons) -> CardKeys:
+    return persons.card_keys(Profile(holder=Holder(id_nat=FACTS.name_id)))
+
+
+@pytest.fixture
+async def dmp(pki: Pki, persons: Persons) -> AsyncIterator[DmpPeer]:
+    async with DmpPeer(pki, persons=persons) as peer:
+        yield peer
+
+
+class Card:
+    """A person at the box with both keys of one card, or of two."""
+
+    def __init__(self, sign: CardKeys, tls: CardKeys, id_nat: str = FACTS.name_id) -> None:
+        self.sign, self.tls = OnlySigns(sign.signature), OnlySigns(tls.authentication)
+        self.person = PersonalSigner(id_nat, Mode.DIRECTE, HERE, datetime.now(UTC), CpsSigner(self.sign), self.tls)
+        self.facts = direct_facts(replace(FACTS, name_id=id_nat), self.person, 1)
+
+
+@pytest.fixture
+def in_person() -> InPerson:
+    return InPerson()
+
+
+@pytest.fixture
+async def registry(
+    dmp: DmpPeer, structures: Structures, settings: Settings, in_person: InPerson
+) -> AsyncIterator[Registry]:
+    async with Registry(settings(dmp.url), structures, "1.2.250.1.999.1", in_person=in_person) as client:
+        yield client
+
+
+async def test_one_connection_serves_all_that_a_person_asks(
+    registry: Registry, in_person: InPerson, dmp: DmpPeer, card_keys: CardKeys
+) -> None:
+    card = Card(card_keys, card_keys)
+    in_person.choose(1, card.person)
+    assert (await registry.patient_status(STRUCTURE, card.facts)).exists
+    assert await registry.find("1.2.3", STRUCTURE, card.facts) is None
+    assert [(one.mode, one.client) for one in dmp.requests] == [("DIRECTE", FACTS.name_id)] * 2
+    assert (card.sign.signatures, card.tls.signatures) == (2, 1)
+
+
+async def test_the_connection_and_the_assertion_are_of_one_card(
+    registry: Registry, in_person: InPerson, persons: Persons, card_keys: CardKeys
+) -> None:
+    another = persons.card_keys(Profile(holder=Holder(id_nat="899700000017")))
+    for card in (
+        Card(card_keys, another),
+        Card(another, card_keys),
+        Card(card_keys, card_keys, "899700000017"),
+    ):
+        in_person.choose(1, card.person)
+        with pytest.raises(Failing, match="DMPAuthentication"):
+            await registry.patient_status(STRUCTURE, card.facts)
+        in_person.leave(card.person)
+
+
+async def test_a_set_signed_by_the_structure_does_not_go_in_a_persons_name(
+    registry: Registry, in_person: InPerson, dmp: DmpPeer, card_keys: CardKeys, signer: Signer
+) -> None:
+    card = Card(card_keys, card_keys)
+    in_person.choose(1, card.person)
+    submission = replace(await publication(signer), vihf=card.facts.to_bytes())
+    with pytest.raises(Refused, match="XDSRepositoryMetadataError"):
+        await registry.publish(submission)
+    assert dmp.committed == []
+
+
+async def test_who_has_not_agreed_to_this_entry_is_not_asked(
+    registry: Registry, in_person: InPerson, dmp: DmpPeer, card_keys: CardKeys
+) -> None:
+    card = Card(card_keys, card_keys)
+    in_person.choose(2, card.person)
+    with pytest.raises(CredentialError, match="has left"):
+        await registry.patient_status(STRUCTURE, card.facts)
+    assert (dmp.requests, card.sign.signatures) == ([], 0)
+
+
+async def test_a_card_pulled_in_the_handshake_leaves_nothing_in_doubt(
+    registry: Registry, in_person: InPerson, dmp: DmpPeer, card_keys: CardKeys
+) -> None:
+    card = Card(card_keys, card_keys)
+    card.tls.takes_s = 15
+    in_person.choose(1, card.person)
+    submission = replace(await publication(card.person.signs), vihf=card.facts.to_bytes())
+    asking = asyncio.create_task(registry.publish(submission))
+    await card.tls.asked.wait()
+    in_person.leave(card.person)
+    with pytest.raises(CardAbsent):
+        await asyncio.wait_for(asking, 5)
+    assert dmp.requests == []
+
+
+async def test_a_card_pulled_after_all_was_sent_leaves_it_in_doubt(
+    registry: Registry, in_person: InPerson, dmp: DmpPeer, card_keys: CardKeys
+) -> None:
+    card = Card(card_keys, card_keys)
+    in_person.choose(1, card.person)
+    dmp.fail(Fault.COMMIT_THEN_HANG)
+    submission = replace(await publication(card.person.signs), vihf=card.facts.to_bytes())
+    asking = asyncio.create_task(registry.publish(submission))
+    while not dmp.committed and not asking.done():  # noqa: ASYNC110 - the peer has no event for it
+        await asyncio.sleep(0.01)
+    in_person.leave(card.person)
+    with pytest.raises(InDoubt):
+        await asyncio.wait_for(asking, 5)
+
+
+async def test_a_persons_connections_end_when_they_leave(
+    registry: Registry, in_person: InPerson, card_keys: CardKeys
+) -> None:
+    card = Card(card_keys, card_keys)
+    in_person.choose(1, card.person)
+    await registry.patient_status(STRUCTURE, card.facts)
+    in_person.leave(card.person)
+    await asyncio.gather(*registry._personal._gone)
+    assert registry._personal._threads == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"mode": Mode.INDIRECTE_RENFORCEE, "signer": None}, "not-by-psc"), ({}, "not-from-here")],
+)
+async def test_what_cannot_be_kept_is_not_promised(card_keys: CardKeys, change: dict[str, Any], code: str) -> None:
+    in_person = InPerson(reaches=code != "not-from-here")
+    with pytest.raises(Refused) as caught:
+        in_person.choose(1, replace(Card(card_keys, card_keys).person, **change))
+    assert (caught.value.code, in_person.of(1)) == (code, None)
+
+
+async def test_the_card_must_prove_the_profession_of_the_report(card_keys: CardKeys) -> None:
+    person = Card(card_keys, card_keys).person
+    with pytest.raises(Refused, match="another profession"):
+        direct_facts(FACTS, replace(person, situation=replace(HERE, profession="40")), 1)
