@@ -139,3 +139,15 @@ async def test_an_approval_that_nobody_fetches_is_ended(tmp_path: Path, how: str
         else:
             desk.clock.pass_by(minutes=16)
         await until(lambda: peer.sessions[0].over)
+
+
+async def test_one_address_does_not_ask_without_end(tmp_path: Path) -> None:
+    async with FrontDesk(tmp_path, psc=True) as desk, desk.browser() as browser:
+        await browser.get("/sign-in")
+        for _ in range(60):
+            async with browser.session.post(
+                desk.url + "/sign-in/psc", data={"token": browser.token}, headers={"Origin": desk.url}
+            ) as answer:
+                assert answer.status == 200
+        await browser.post("/sign-in/psc")
+        assert browser.path == "/sign-in"

@@ -19,6 +19,7 @@ from passevue.status.roles import Person
 from passevue.status.visits import Push, PushPhase, Visits
 
 PUSHES, PUSHES_OF_ALL, PUSH_WINDOW_S = 5, 20, 600.0
+CODES = 60  # from one address: nobody leaves that often, and what others have under way is not washed away
 FETCH_WITHIN = timedelta(minutes=2)
 LOOK_EVERY_S = 0.5
 _PHASES = {"access_denied": PushPhase.REFUSED, "expired_token": PushPhase.EXPIRED}
@@ -44,6 +45,7 @@ class PscDesk:
         self._clock = clock
         self._on_refused = on_refused
         self._pushes = Pace(PUSHES, PUSH_WINDOW_S)
+        self._codes = Pace(CODES, PUSH_WINDOW_S)
         self._pushes_of_all = Pace(PUSHES_OF_ALL, PUSH_WINDOW_S)
         self._waiting: asyncio.Queue[Push] = asyncio.Queue()
 
@@ -81,8 +83,10 @@ class PscDesk:
         if visit is not None:
             visit.push = None
 
-    async def begin_code(self, cookie: str) -> str:
-        """Where to send the browser of `cookie`. Raises: NetworkError; Refused `no-psc`."""
+    async def begin_code(self, cookie: str, address: str) -> str:
+        """Where to send the browser of `cookie`. Raises: NetworkError; Refused `no-psc`, `push-pace`."""
+        if not self._codes.take(address, monotonic()):
+            raise Refused("push-pace", "too many questions from one address")
         request = await self._there().begin_code()
         self._visits.keep(cookie, self._clock()).code = request
         return request.url

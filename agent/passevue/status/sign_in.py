@@ -187,7 +187,7 @@ class SignIn:
     async def begin_code(self, cookie: str, address: str) -> str:
         """Where to send the browser of `cookie`. Raises as `PscDesk.begin_code`."""
         try:
-            return await self.psc.begin_code(cookie)
+            return await self.psc.begin_code(cookie, address)
         except BoxError as err:
             self._refuse(err, Method.BROWSER, address)
 

@@ -1,7 +1,7 @@
 """What is under way at a browser that has not signed in: a question to Pro Santé Connect, a word to show next.
 
 Kept for fifteen minutes under the hash of the browser's cookie, at most 512 of them; nothing is kept for a browser that
-only looked. No I/O.
+only looked. When there are too many, words to show go before questions that somebody is answering. No I/O.
 """
 
 import asyncio
@@ -63,7 +63,8 @@ class Visits:
         self._kept[key] = visit
         self._kept.move_to_end(key)
         while len(self._kept) > MOST:
-            self._kept.popitem(last=False)
+            idle = (one for one, kept in self._kept.items() if kept.push is None and kept.code is None and one != key)
+            del self._kept[next(idle, None) or next(iter(self._kept))]
         return visit
 
     def await_answer(self, push: Push, now: datetime) -> bool:
