@@ -33,6 +33,7 @@ from passevue.errors import (
     CardAbsent,
     CardError,
     CardFault,
+    CredentialError,
     PinBlocked,
     PinWrong,
     Refused,
@@ -138,7 +139,7 @@ class CardDesk:
 
         Raises:
             CardAbsent: that card is no longer there.
-            Refused: `card-busy`: another code is with it; this one was not sent.
+            Refused: `card-busy`: another code is with it; `card-not-now`: it cannot be believed. Nothing was sent.
             PinWrong, PinBlocked, LastTry, PinNeeded: as the card says.
             CardError, TrustError: it is not a card to sign in with.
         """
@@ -178,7 +179,10 @@ class CardDesk:
         if cps.number != slot.seen.number or not phase.asks_code:
             self._show(slot, _seen(slot.seen, cps, phase))
             raise CardFault(f"the card is {phase}, or not the one that was shown")
-        await self._believe(cps)
+        try:
+            await self._believe(cps)
+        except CredentialError as err:  # believed when it was read, and not now: its list or the clock
+            raise Refused("card-not-now", err.message) from err
         try:
             await card.verify(bytearray(pin), last_try=last_try)  # its own copy: wiped by the card's thread when sent
         except (PinWrong, PinBlocked) as err:

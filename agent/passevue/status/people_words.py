@@ -286,6 +286,15 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
         ),
     ),
     "last-try-at-box": (Tone.BAD, LAST_TRY_ELSEWHERE),
+    "card-not-now": (
+        Tone.BAD,
+        (
+            "Cette carte ne peut pas être vérifiée pour l’instant : liste des cartes révoquées périmée, ou horloge du "
+            "boîtier fausse. Rien n’a été envoyé à la carte.",
+            "This card cannot be checked now: the list of revoked cards is out of date, or the box’s clock is wrong. "
+            "Nothing was sent to the card.",
+        ),
+    ),
     "card-busy": (
         Tone.BAD,
         (

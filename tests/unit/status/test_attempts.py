@@ -39,6 +39,14 @@ def test_a_success_forgets() -> None:
     assert attempts.wait_s("a", 0) == 0
 
 
+def test_successes_do_not_add_up_to_a_pause_of_all() -> None:
+    attempts = Attempts()
+    for _ in range(100):
+        attempts.failed("a", 0)  # before it is looked at
+        attempts.succeeded("a", counted=True)
+    assert attempts.wait_s("b", 0) == 0
+
+
 def test_many_addresses_together_pause_the_network_but_not_the_box() -> None:
     attempts = Attempts()
     for n in range(40):
