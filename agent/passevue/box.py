@@ -13,6 +13,7 @@ Zones share nothing but the data folder.
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ from passevue.status.people import open_people
 from passevue.status.people_pages import People
 from passevue.status.witness import Witness
 
-STOP_WITHIN_S = 20.0  # Q-15: then it is a crash, which is as safe
+STOP_WITHIN_S = 20.0  # Q-15
+EXIT_STUCK = 70
 PURGE_EVERY = timedelta(hours=1)
 
 log = structlog.get_logger()
@@ -145,9 +147,8 @@ class Box:
             await stop
             notify("STOPPING=1")
             announced.cancel()
-            for task in tasks:
-                task.cancel()
-                await asyncio.wait([task], timeout=STOP_WITHIN_S)
+            if not await _stopped_in_order(tasks):
+                os._exit(EXIT_STUCK)  # a part that will not end: a crash, which is as safe
 
     async def _announce(self) -> None:
         for listener in (self._mllp, self._dicom, self._page):
@@ -372,6 +373,19 @@ async def published_studies(store: Store) -> Collection[str]:
         studies.update(page)
         after = page[-1]
     return studies | await store.open_studies()
+
+
+async def _stopped_in_order(tasks: list[asyncio.Task[None]]) -> bool:
+    """Each part is stopped and waited for before the next; False when they are not all done in time (Q-15)."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STOP_WITHIN_S
+    for task in tasks:
+        task.cancel()
+        await asyncio.wait([task], timeout=max(0.0, deadline - loop.time()))
+    stuck = [task.get_name() for task in tasks if not task.done()]
+    if stuck:
+        log.critical("box_stuck", part=" ".join(stuck))
+    return not stuck
 
 
 @contextlib.contextmanager
