@@ -26,6 +26,7 @@ import structlog
 
 from passevue.card.card_trust import open_card_trust
 from passevue.card.reader import Readers
+from passevue.card.usb import INSTALLED, Arrival, UsbWatch, read_reader_files
 from passevue.config import Config
 from passevue.document.kos import Maker
 from passevue.document.request import earlier_versions, left_out, read_request, tasks, tasks_of_key_object
@@ -185,7 +186,7 @@ class Box:
                 running.append(Running("neighbours", register.run))
                 running.append(Running("watchdog", Watchdog().run))
                 if Part.PAGE in self._parts:
-                    running += await self._page_parts(store, trail, register, metrics, in_person, open_things)
+                    running += await self._page_parts(store, trail, witness, register, metrics, in_person, open_things)
                 running.append(Running("presence", witness.run))
                 running.append(Running("audit", trail.run))
                 yield running
@@ -255,6 +256,7 @@ class Box:
         self,
         store: Store,
         trail: AuditTrail,
+        witness: Witness,
         register: Neighbours,
         metrics: Metrics,
         in_person: InPerson,
@@ -267,6 +269,9 @@ class Box:
         running: list[Running] = []
         if trust is not None and readers is not None:
             running += [Running("crl", trust.run), Running("readers", readers.run)]
+        if await asyncio.to_thread(INSTALLED.is_dir):  # the appliance: its kernel waits for a verdict on each device
+            usb = UsbWatch(await asyncio.to_thread(read_reader_files, INSTALLED), enforce=True)
+            running += [Running("usb", usb.run), Running("usb-told", lambda: _tell_refused_devices(usb, witness))]
         if psc is not None:
             await open_things.enter_async_context(psc)
             running.append(Running("psc", psc.run))
@@ -363,6 +368,12 @@ class Housekeeping:
             return
         if gone.contents or gone.proofs:
             self._witness.purged("queue", {"contents": gone.contents, "proofs": gone.proofs})
+
+
+async def _tell_refused_devices(usb: UsbWatch, witness: Witness) -> None:
+    async for event in usb.events():
+        if isinstance(event, Arrival) and not event.verdict.allowed:
+            witness.device_refused(event.verdict.reason)
 
 
 async def published_studies(store: Store) -> Collection[str]:

@@ -22,7 +22,7 @@ from rich.table import Table
 from tests.demo.centre import Centre
 from tests.demo.people import CODE, MAUD
 from tests.peers.dmp_registry import APPROVED, DELETED, DEPRECATED
-from tests.peers.front_desk import Browser
+from tests.peers.front_desk import DOCTOR, Browser
 from tests.peers.ris import Ask
 
 FOLDER = Path(".cache/demo")
@@ -108,9 +108,21 @@ class Story:
             assert browser.path == "/me", f"signed in at {browser.path}"
             assert "CAMILLE" in text, "the page does not name the holder"
             say("Code tapé sur la page : elle est connectée, avec sa situation d'exercice")
+            await self._in_her_name(browser)
             await asyncio.to_thread(people.pull_card)
             await self._signed_out(browser)
             say("La carte est retirée : la session se ferme aussitôt")
+
+    async def _in_her_name(self, browser: Browser) -> None:
+        """A report of hers that was set aside goes out signed by her card."""
+        number = await self._centre.refused(50, DOCTOR)
+        before = self._published()
+        await browser.get(f"/entries/{number}")
+        await browser.post(f"/entries/{number}/publish")
+        await self._until(lambda: self._published() > before, "publication en son nom", 1, lambda: 0)
+        (mode,) = {one.mode for one in self._centre.dmp.requests[-1:]}
+        assert mode == "DIRECTE", f"the DMP saw {mode}"
+        say(f"Son compte rendu n° {number}, mis de côté, part en son nom, signé par sa carte")
 
     async def _phone(self) -> None:
         chapter(7, "Un médecin s'identifie par e-CPS, sur son téléphone")
@@ -138,8 +150,9 @@ class Story:
         for status, name in ((APPROVED, "en vigueur"), (DEPRECATED, "remplacés"), (DELETED, "retirés")):
             table.add_row(name, str(self._count(status)))
         ids = [one.unique_id for one in self._centre.dmp.committed]
-        assert len(ids) == len(set(ids)) == WAITING + 2, f"published {len(ids)} manifests, {len(set(ids))} different"
-        assert (self._count(APPROVED), self._count(DEPRECATED), self._count(DELETED)) == (WAITING, 1, 1)
+        in_person = 0 if self._centre.people.without_reader else 1
+        assert len(ids) == len(set(ids)) == WAITING + 2 + in_person, f"{len(ids)} published, {len(set(ids))} different"
+        assert (self._count(APPROVED), self._count(DEPRECATED), self._count(DELETED)) == (WAITING + in_person, 1, 1)
         console.print()
         console.print(table)
 

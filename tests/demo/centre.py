@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -14,6 +15,7 @@ from tests.peers.dmp import DmpPeer
 from tests.peers.pacs import PacsPeer
 from tests.peers.pki import Pki
 from tests.peers.ris import Ack, Ask, Ris, Site, invented_document_id, invented_exam, invented_person, mdm, report
+from tests.peers.ris_report import Doctor
 
 SITE = Site()
 PAGE_PORT = 8080
@@ -27,10 +29,10 @@ class Centre:
         self.config_file = folder / "passevue.toml"
         self.pki = Pki(folder / "pki")
         self.pacs = PacsPeer()
-        self.dmp = DmpPeer(self.pki)
         self._ris_port, self._dicom_port = free_port(), free_port()
         self.page = f"http://127.0.0.1:{free_port(PAGE_PORT)}/"
         self.people = People(folder, self.pki, SITE, self.page)
+        self.dmp = DmpPeer(self.pki, persons=self.people.persons)
         self._box: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
@@ -57,11 +59,16 @@ class Centre:
     async def waiting(self) -> int:
         """Entries that have not gone out yet, as the box itself says it."""
         await asyncio.sleep(1.1)  # it draws its summary once a second
-        async with aiohttp.ClientSession() as session, session.get(self.page + "status.json") as answer:
-            return sum((await answer.json())["queue"]["by_state"].values())
+        return sum((await self._summary())["queue"]["by_state"].values())
 
-    async def send(self, number: int, ask: Ask = Ask.NEW) -> Ack:
-        """The report of examination `number`: images into the PACS, message from the RIS."""
+    async def _summary(self) -> dict[str, Any]:
+        """What `passevue status --json` prints."""
+        async with aiohttp.ClientSession() as session, session.get(self.page + "status.json") as answer:
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    async def send(self, number: int, ask: Ask = Ask.NEW, by: Doctor | None = None) -> Ack:
+        """The report of examination `number`, validated by `by` or its author: images, then the message."""
         patient, exam = invented_person(number), invented_exam(number)
         images = invented.study(exam.study_uid, patient_id=patient.ipp, accession=exam.accession, slices=24)
         self.pacs.add(*images)
@@ -72,9 +79,23 @@ class Centre:
             document_id=invented_document_id(number, version),
             version=version,
             replaces=invented_document_id(number, 1) if ask is Ask.REPLACE else "",
+            authenticator=by,
         )
         async with Ris("127.0.0.1", self._ris_port) as ris:
             return await ris.send(mdm(cda, patient, ask))
+
+    async def refused(self, number: int, by: Doctor) -> int:
+        """A report of `by` that the DMP does not take, as the patient has no record there yet; number of its entry."""
+        patient = invented_person(number)
+        record = f"{patient.ins}^^^&{patient.ins_oid}&ISO^NH"
+        self.dmp.unknown_patients.add(record)
+        await self.send(number, by=by)
+        for _ in range(100):
+            if troubles := (await self._summary())["troubles"]:
+                self.dmp.unknown_patients.remove(record)
+                return int(troubles[0]["number"])
+            await asyncio.sleep(0.1)
+        raise TimeoutError("the report was not set aside")
 
     async def _ready(self) -> None:
         assert self._box is not None

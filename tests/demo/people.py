@@ -69,6 +69,11 @@ authority = "{self._pki.authority.resolve()}"
 redirect_url = "{self._page}/psc/retour"
 """
 
+    @property
+    def persons(self) -> Persons:
+        """Whose cards the DMP takes."""
+        return self._persons
+
     def put_card_in(self) -> None:
         assert self._pcscd is not None
         situation = Situation(self._site.name, self._site.id, self._site.sector)

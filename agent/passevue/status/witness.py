@@ -111,6 +111,10 @@ class Witness:
         except StoreError as err:
             raise TraceError("the audit trail cannot be written") from err
 
+    def device_refused(self, reason: str) -> None:
+        """Something that is not a reader of the list was plugged in (USB-01)."""
+        self._note(audit.input_refused(self._clock(), "USB", "", "", reason))
+
     def purged(self, what: str, counts: Mapping[str, int]) -> None:
         self._note(audit.content_purged(self._clock(), what, counts))
 
