@@ -7,8 +7,10 @@ every few seconds, until Ctrl-C.
 
 import argparse
 import asyncio
+import itertools
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.demo.centre import Centre
-from tests.demo.people import CODE, MAUD
+from tests.demo.people import CODE, MAUD, People
 from tests.peers.dmp_registry import APPROVED, DELETED, DEPRECATED
 from tests.peers.front_desk import DOCTOR, Browser
 from tests.peers.ris import Ask
@@ -182,14 +184,35 @@ class Story:
 
 
 async def go_on(centre: Centre) -> None:
-    """A report every few seconds, until Ctrl-C."""
+    """A report every few seconds, and what is typed in the terminal, until Ctrl-C."""
     console.print("\n[dim]La démonstration continue, un compte rendu toutes les dix secondes. Ctrl-C pour finir.[/]")
-    number = 100
-    while True:
+    if not centre.people.without_reader:
+        console.print(f"[dim]Tapez « carte » pour mettre la carte (code {CODE}), « retirer » pour l'ôter,[/]")
+    console.print(f"[dim]« approuver » quand la page a fait sonner le téléphone de {MAUD}.[/]")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_obey(centre.people))
+        group.create_task(_report_after_report(centre))
+
+
+async def _report_after_report(centre: Centre) -> None:
+    for number in itertools.count(100):
         await asyncio.sleep(10)
-        number += 1
         ack = await centre.send(number)
         console.print(f"  compte rendu {number} : {ack.code}")
+
+
+async def _obey(people: People) -> None:
+    """Orders of the terminal, one a line; a terminal that is closed gives none."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            loop.call_soon_threadsafe(lines.put_nowait, line.strip().casefold())
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        console.print(f"  {await people.obey(await lines.get())}")
 
 
 async def demo(*, once: bool) -> None:

@@ -84,5 +84,22 @@ redirect_url = "{self._page}/psc/retour"
         assert self._pcscd is not None
         self._pcscd.slots[0].link.remove()
 
+    async def obey(self, order: str) -> str:
+        """What a word typed in the terminal does, and what is said back."""
+        if order == "approuver":
+            try:
+                return f"approuvé, nombre {self.psc.approve(MAUD)}"
+            except KeyError:
+                return "aucun téléphone ne sonne"
+        if order not in ("carte", "retirer"):
+            return "les mots sont : carte, retirer, approuver"
+        if self._pcscd is None:
+            return self.without_reader
+        if order == "carte":
+            await asyncio.to_thread(self.put_card_in)
+            return "la carte est dans le lecteur"
+        await asyncio.to_thread(self.pull_card)
+        return "la carte est ôtée"
+
     def browser(self, session: aiohttp.ClientSession) -> Browser:
         return Browser(self._page, session)
