@@ -37,6 +37,7 @@ from passevue.intake.modality import DicomServer
 from passevue.intake.pacs import Pacs, open_pacs
 from passevue.intake.received import Receipt, Received
 from passevue.intake.ris import RisDesk, RisMessage
+from passevue.intake.room import Thresholds
 from passevue.intake.session import Witness as DicomWitness
 from passevue.intake.study import KeyObject, Study
 from passevue.national.arrivals import Arrivals
@@ -48,6 +49,7 @@ from passevue.national.structures import Structures
 from passevue.national.submission import Origin
 from passevue.queue.dispatcher import Dispatcher
 from passevue.queue.retry import Policy
+from passevue.queue.room import Limits
 from passevue.queue.store import Store, utc_now
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.metrics import Metrics
@@ -89,6 +91,7 @@ class Box:
         config: the whole configuration.
         parts: which zones this process is.
         policy: back-off of the queue; only tests and the demonstration give another than the default.
+        thresholds: how full the disk may be; the same, as the disk of a work place is not the box's own.
         clock: aware UTC.
     """
 
@@ -98,11 +101,13 @@ class Box:
         parts: Collection[Part] = tuple(Part),
         *,
         policy: Policy | None = None,
+        thresholds: Thresholds | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.config = config
         self._parts = frozenset(parts)
         self._policy = policy
+        self._thresholds = thresholds or Thresholds()
         self._clock = clock
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
@@ -166,14 +171,15 @@ class Box:
         """Every part of this process in the order in which they stop. Parts that read files are made on a thread."""
         box, data_dir = self.config.box, self.config.box.data_dir
         roles = {part.value for part in self._parts & {Part.INTAKE, Part.NATIONAL}}
-        store = await Store.open(self.config.queue, data_dir, roles=roles, clock=self._clock)
+        limits = Limits.like(self._thresholds)
+        store = await Store.open(self.config.queue, data_dir, roles=roles, limits=limits, clock=self._clock)
         try:
             self.store = store
             trail = AuditTrail(audit_folder(self.config), box.oid)
             register = Neighbours(status_folder(self.config), "-".join(sorted(self._parts)))
             metrics = Metrics()
             witness = Witness(trail, register, metrics, str(self.config.registry.url), self._clock)
-            images = Images(self.config.images, data_dir / "images")
+            images = Images(self.config.images, data_dir / "images", thresholds=self._thresholds)
             in_person = InPerson(reaches=Part.NATIONAL in self._parts)
             async with contextlib.AsyncExitStack() as open_things:
                 running: list[Running] = []

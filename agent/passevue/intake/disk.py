@@ -69,6 +69,7 @@ class Disk:
             os.pwrite(fd, bytes(min(ZEROS_BYTES, offset + length - at)), at)
 
     def room(self, folder: Path) -> tuple[int, int]:
-        """Bytes of the volume, and bytes free to us."""
+        """Bytes of the volume, and bytes free to us, as `df` counts: what only root may use is in neither."""
         volume = os.statvfs(folder)
-        return volume.f_blocks * volume.f_frsize, volume.f_bavail * volume.f_frsize
+        used = volume.f_blocks - volume.f_bfree
+        return (used + volume.f_bavail) * volume.f_frsize, volume.f_bavail * volume.f_frsize

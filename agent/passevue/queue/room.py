@@ -10,8 +10,10 @@ import os
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Self
 
 from passevue.errors import NoRoom
+from passevue.intake.room import Thresholds
 
 __all__ = ["Level", "Limits", "Room", "Volume", "level_of", "measure"]
 
@@ -36,6 +38,11 @@ class Limits:
     ballast_bytes: int = 256 << 20
     ballast_share: float = 0.01  # never more than this share of the volume
     rebuild_below: float = 0.80
+
+    @classmethod
+    def like(cls, thresholds: Thresholds) -> Self:
+        """The limits of the images' volume for the queue's."""
+        return cls(thresholds.warn, thresholds.hold, thresholds.stop, thresholds.min_free_bytes)
 
 
 @dataclass(frozen=True, slots=True)
