@@ -37,8 +37,8 @@ FOLDERS: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAMS: Final = frozenset(
     {
         "aa-status", "auditctl", "busctl", "chronyc", "cryptsetup", "dmsetup", "findmnt", "fwupdmgr", "getcap",
-        "getent", "hdparm", "ip", "journalctl", "lsblk", "modprobe", "nft", "nvme", "rauc", "resolvectl", "smartctl", "ss",
-        "sysctl", "systemctl", "tpm2_eventlog", "tpm2_nvread", "tpm2_pcrread", "veritysetup",
+        "getent", "hdparm", "ip", "journalctl", "lsblk", "modprobe", "nft", "nvme", "rauc", "resolvectl", "smartctl",
+        "ss", "sysctl", "systemctl", "tpm2_eventlog", "tpm2_nvread", "tpm2_pcrread", "veritysetup",
     }
 )  # fmt: skip
 
