@@ -2,7 +2,8 @@
 
 Every setting has a safe default where one exists, its unit in its name, and a line that says what it is (in French in
 `config_example`, for the person at the site). Unknown keys are errors. Nothing here turns a control off. Secrets are
-not settings: private keys are read from files that systemd hands over (`credentials_dir`) or stay in a card or TPM.
+not settings: private keys are read from files that systemd hands over (`credentials_dir`) or stay in a card or token
+(`config_keys`).
 
 What one key alone can show to be wrong is refused here; what takes two keys, or a look at the disk, in `config_check`.
 """
@@ -15,9 +16,19 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
+from passevue.config_keys import SCHEME, TokenKeyUri, WrongUri, read_key_uri
 from passevue.errors import ConfigError
 
 MAX_FILE_BYTES = 1 << 20  # a full example is 10 KiB; a larger file is not ours (reliability N-23)
@@ -31,6 +42,22 @@ def _among_credentials(path: Path, info: ValidationInfo) -> Path:
     return _folder("credentials", info) / path
 
 
+def _key_place(value: object, info: ValidationInfo) -> Path | TokenKeyUri:
+    credentials = _folder("credentials", info)
+    match value:
+        case str() if value.startswith(SCHEME):
+            try:
+                return read_key_uri(value).among(credentials)
+            except WrongUri as err:
+                raise PydanticCustomError("pkcs11_uri", "{reason}", {"reason": str(err), "hint": err.hint}) from err
+        case str() | Path():
+            return credentials / value
+        case TokenKeyUri():
+            return value
+        case _:
+            raise PydanticCustomError("path_type", "Input is not a path or a pkcs11: URI")
+
+
 def _folder(name: str, info: ValidationInfo) -> Path:
     context: dict[str, Path] = info.context or {}  # empty when a Config is made in Python: paths stay as they are
     return context.get(name, Path())
@@ -38,6 +65,7 @@ def _folder(name: str, info: ValidationInfo) -> Path:
 
 File = Annotated[Path, AfterValidator(_beside_the_file)]
 KeyFile = Annotated[Path, AfterValidator(_among_credentials)]
+KeyPlace = Annotated[Path | TokenKeyUri, PlainValidator(_key_place)]
 
 Network = IPv4Network | IPv6Network
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
@@ -157,9 +185,13 @@ class Structure(Section):
         "SA07", description="Secteur_Activite of the VIHF when the report does not say", pattern=r"^SA\d{2}$"
     )
     auth_certificate: File = Field(description="PEM file: ORG AUTH_CLI certificate, opens TLS")
-    auth_key: KeyFile = Field(description="PEM file of its key, in the credentials folder when relative")
+    auth_key: KeyPlace = Field(
+        description="its key: PEM file, in the credentials folder when relative, or `pkcs11:` URI of a token's"
+    )
     sign_certificate: File = Field(description="PEM file: ORG SIGN certificate, signs VIHF and submission sets")
-    sign_key: KeyFile = Field(description="PEM file of its key, in the credentials folder when relative")
+    sign_key: KeyPlace = Field(
+        description="its key: PEM file, in the credentials folder when relative, or `pkcs11:` URI of a token's"
+    )
 
 
 class Registry(Section):
@@ -342,6 +374,7 @@ _FRENCH = {
     "ip_v4_network": "un réseau est attendu, par exemple 192.168.1.0/24",
     "ip_v6_network": "un réseau est attendu, par exemple fd00::/64",
     "ip_any_network": "un réseau est attendu, par exemple 192.168.1.0/24",
+    "pkcs11_uri": "{hint}",
     "path_type": "un chemin de fichier entre guillemets est attendu",
     "model_type": "une section est attendue, pas une valeur seule",
     "model_attributes_type": "une section est attendue, pas une valeur seule",

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from pydantic import BaseModel, HttpUrl
 
 from passevue.config import Config, Network, Section, load, parse, read
+from passevue.config_keys import TokenKeyUri
 from passevue.errors import ConfigError
 
 MAX_PEM_BYTES = 1 << 20
@@ -125,6 +126,9 @@ def _psc(config: Config) -> Iterator[ConfigError]:
     if (config.psc.certificate is None) != (config.psc.key is None):
         key = "psc.key" if config.psc.key is None else "psc.certificate"
         yield ConfigError(key, "is missing beside the other", hint="Donnez le certificat et sa clé, ou aucun des deux.")
+    elif config.psc.certificate is None and isinstance(config.structures[0].auth_key, TokenKeyUri):
+        hint = "La clé de la première structure reste dans son module : donnez à [psc] un certificat et une clé."
+        yield ConfigError("psc.certificate", "is needed: the first structure's key stays in its token", hint=hint)
     for key, url in (("psc.redirect_url", config.psc.redirect_url), ("psc.logout_url", config.psc.logout_url)):
         # A browser on this machine may come back without TLS (RFC 8252 § 7.3): nothing crosses the network.
         if url is not None and url.scheme != "https" and not _loopback(url):
@@ -162,16 +166,18 @@ def _the_rest(config: Config) -> Iterator[ConfigError]:
 
 def wrong_files(config: Config, now: datetime) -> Iterator[ConfigError]:
     """Each file that a key names: there, readable, PEM, in date; each private key closed to others and of its
-    certificate."""
+    certificate. Of a token its library and its PIN's file: it is not asked itself, as a wrong PIN would cost a try."""
     for key, section in _sections("", config):
         names = type(section).model_fields
         for field in names:
             value = getattr(section, field)
-            if not isinstance(value, Path) or field.endswith("_dir"):
+            if not isinstance(value, Path | TokenKeyUri) or field.endswith("_dir"):
                 continue
             where = f"{key}.{field}"
             try:
-                if field.endswith("key"):
+                if isinstance(value, TokenKeyUri):
+                    _check_token(where, value)
+                elif field.endswith("key"):
                     certificate = getattr(section, _certificate_of(field))
                     _check_key(where, value, certificate)
                 else:
@@ -229,12 +235,26 @@ def _check_certificates(key: str, path: Path, now: datetime, *, authority: bool)
         )
 
 
-def _check_key(key: str, path: Path, certificate: Path) -> None:
+def _check_token(key: str, uri: TokenKeyUri) -> None:
+    if not uri.module.is_file():
+        hint = f"La bibliothèque {uri.module} du module de clés est absente : installez-la."
+        raise ConfigError(key, f"{uri.module} is not there", hint=hint)
+    if not _closed(key, uri.pin).strip():
+        raise ConfigError(key, f"{uri.pin} is empty", hint=f"Écrivez le code du module de clés dans {uri.pin}.")
+
+
+def _closed(key: str, path: Path) -> bytes:
+    """What a file holds that nobody else may read."""
     data = _pem(key, path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ConfigError(
             key, f"{path} is open to other users", hint=f"Fermez la clé aux autres comptes : chmod 600 {path}"
         )
+    return data
+
+
+def _check_key(key: str, path: Path, certificate: Path) -> None:
+    data = _closed(key, path)
     try:
         private = load_pem_private_key(data, password=None)
         public = _certificates(key, certificate)[0].public_key()

@@ -10,7 +10,7 @@ import pytest
 
 from passevue.card.key_signer import tls_key_of
 from passevue.card.pem_signer import PemSigner, read_pem
-from passevue.card.pkcs11 import Pkcs11Key, Pkcs11Signer, Pkcs11Token, Place
+from passevue.card.pkcs11 import KeyName, Pkcs11Key, Pkcs11Signer, Pkcs11Token
 from passevue.card.tls_thread import TlsThread
 from passevue.errors import CardAbsent
 from passevue.national.signature import sign_submission_set
@@ -46,15 +46,15 @@ def hsm(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> softhsm.SoftHsm:
 
 @pytest.fixture
 async def sign(hsm: softhsm.SoftHsm) -> AsyncIterator[Pkcs11Key]:
-    token = Pkcs11Token(Place(hsm.library, "structure", label="sign"), lambda: "1234")
-    yield await token.key()
+    token = Pkcs11Token(hsm.library, "structure", lambda: "1234")
+    yield await token.key(KeyName(label="sign"))
     await token.close()
 
 
 @pytest.fixture
 async def auth(hsm: softhsm.SoftHsm) -> AsyncIterator[Pkcs11Key]:
-    token = Pkcs11Token(Place(hsm.library, "structure", id=b"\x02"), lambda: "1234")
-    yield await token.key()
+    token = Pkcs11Token(hsm.library, "structure", lambda: "1234")
+    yield await token.key(KeyName(id=b"\x02"))
     await token.close()
 
 

@@ -43,6 +43,7 @@ class Cabinet:
     with_pacs: bool = True
     policy: Policy = QUICK
     more: dict[str, Any] = field(default_factory=dict)  # sections over the configuration
+    structure: dict[str, Any] = field(default_factory=dict)  # settings over those of the one structure
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
@@ -85,7 +86,7 @@ class Cabinet:
                 "lps_homologation": "ESSAI-0001",
                 "timeout_s": 5,
             },
-            "structures": [{"id": SITE.id, "name": SITE.name, **keys.as_config()}],
+            "structures": [{"id": SITE.id, "name": SITE.name, **keys.as_config(), **self.structure}],
             "ris": {"port": 0},
             "modality": {"port": 0, "callers": {"MODALITE": ["127.0.0.0/8"], "PACS": ["127.0.0.0/8"]}},
             "images": {"quiet_s": 0.3},

@@ -4,6 +4,7 @@
     hsm.token("passevue", pin="1234")
     hsm.put("passevue", key_pem, certificate_pem, id="01", label="sign")
     hsm.pull(); hsm.put_back()
+    hsm.structure("passevue", pki.structure(…))   # both keys of a structure; gives its `auth_key` and `sign_key`
 
 Facts: the library reads its configuration once in a process, so a process has one SoftHsm. Pulling is moving the folder
 away: the library answers CKR_OBJECT_HANDLE_INVALID to what is open and CKR_GENERAL_ERROR to what is opened.
@@ -17,6 +18,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.peers.pki import KeyPaths, StructurePaths
 
 LIBRARIES = (
     Path("/usr/lib/softhsm/libsofthsm2.so"),
@@ -71,6 +74,18 @@ class SoftHsm:
             der.write_bytes(certificate.public_bytes(Encoding.DER))
             self._run(PKCS11_TOOL, "--module", str(self.library), "--token-label", token, "--login", "--pin", pin,
                       "--write-object", str(der), "--type", "cert", "--id", id, "--label", label)  # fmt: skip
+
+    def structure(self, token: str, keys: StructurePaths, pin: str = "1234") -> dict[str, str]:
+        """A new token with both keys of a structure, its certificates left out, and the settings that name them."""
+        self.token(token, pin)
+        pin_file = self.folder / f"{token}.pin"
+        pin_file.write_text(f"{pin}\n")
+        pin_file.chmod(0o600)
+        for number, role in enumerate(("auth", "sign"), start=1):
+            private = KeyPaths(getattr(keys, f"{role}_certificate"), getattr(keys, f"{role}_key")).load()[1]
+            self.put(token, private, None, id=f"{number:02}", label=role, pin=pin)
+        where = f"module-path={self.library}&pin-source={pin_file}"
+        return {f"{role}_key": f"pkcs11:token={token};object={role}?{where}" for role in ("auth", "sign")}
 
     def pull(self) -> None:
         self.tokens.rename(self.folder / "pulled")

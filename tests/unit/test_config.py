@@ -209,6 +209,41 @@ def test_private_keys_come_from_where_systemd_hands_them_over(write: Callable[[s
     assert config.structures[0].sign_key == Path("/run/credentials/passevue/sign.key")
 
 
+def test_a_key_in_a_token_wants_its_library_and_a_closed_file_with_the_pin(site: Path) -> None:
+    uri = "pkcs11:token=t;object=auth?module-path=%s&pin-source=jeton.pin"
+    site.write_text(site.read_text().replace('"auth_cli.key"', f'"{uri % "/nowhere/p11.so"}"'))
+    assert [err.hint for err in check(site, NOW)] == [
+        "La bibliothèque /nowhere/p11.so du module de clés est absente : installez-la."
+    ]
+    library = site.parent / "p11.so"
+    library.write_bytes(b"")
+    site.write_text(site.read_text().replace("/nowhere/p11.so", str(library)))
+    assert _wrong(site) == ["structures.0.auth_key"]  # no PIN
+    pin = site.parent / "jeton.pin"
+    pin.write_text("1234\n")
+    pin.chmod(0o644)
+    assert _wrong(site) == ["structures.0.auth_key"]
+    pin.chmod(0o600)
+    assert check(site, NOW) == []
+    pin.write_text("\n")
+    assert _wrong(site) == ["structures.0.auth_key"]
+    site.write_text(site.read_text().replace("pin-source=", "pin-value="))
+    wrong = check(site, NOW)[0]
+    assert (wrong.key, "ne s'écrit pas ici" in wrong.hint) == ("structures.0.auth_key", True)
+
+
+def test_pro_sante_connect_wants_a_key_of_its_own_beside_a_token(write: Callable[[str], Path]) -> None:
+    uri = "pkcs11:token=t;object=auth?module-path=/p11.so&pin-source=jeton.pin"
+    text = (
+        example()
+        .replace('"auth_cli.key"', f'"{uri}"')
+        .replace("#[psc]", f'{PSC}issuer = "https://psc.exemple"\n#[psc]')
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_checked(write(text))
+    assert refused.value.key == "psc.certificate"
+
+
 # --- hostile files (N-23) ------------------------------------------------------------------------------------------
 
 

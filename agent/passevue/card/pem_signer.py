@@ -68,11 +68,16 @@ def read_pem(certificate: bytes, key: bytes, password: bytes | None = None) -> P
         leaf = x509.load_pem_x509_certificate(certificate)
     except ValueError as err:
         raise Unreadable(f"expected a PEM certificate: {err}") from err
+    return read_key(leaf, key, password)
+
+
+def read_key(certificate: x509.Certificate, key: bytes, password: bytes | None = None) -> PemSigner:
+    """A signer from a certificate and the PEM bytes of its key. Raises as `read_pem`."""
     try:
         private = load_pem_private_key(key, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise Unreadable(f"expected a PEM private key: {type(err).__name__}") from err
-    return PemSigner(leaf, _rsa(private))
+    return PemSigner(certificate, _rsa(private))
 
 
 def read_pkcs12(content: bytes, password: bytes) -> tuple[PemSigner, tuple[x509.Certificate, ...]]:

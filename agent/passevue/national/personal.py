@@ -17,9 +17,11 @@ Facts: consents are in memory. After a restart what was signed by the card is he
 was not built yet goes in the structure's name, as every report does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from cryptography import x509
 
 from passevue.card.cps_signer import CardKey
 from passevue.card.signer import Signer
@@ -61,6 +63,22 @@ class PersonalSigner:
                 "the card has no signature key", hint="Cette carte ne permet pas de signer : publiez avec une autre."
             )
         return self.signer
+
+    @property
+    def chain(self) -> Sequence[x509.Certificate]:
+        return ()
+
+    async def open_tls(self) -> CardKey:
+        """
+        Raises:
+            CredentialError: the card has no such key.
+        """
+        if self.tls_key is None:
+            raise CredentialError(
+                "the card has no authentication key",
+                hint="Cette carte ne permet pas d’ouvrir la connexion au DMP : publiez avec une autre.",
+            )
+        return self.tls_key
 
 
 class InPerson:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from passevue import config
+from passevue.config_keys import TokenKeyUri
 from passevue.errors import ConfigError, CredentialError
 from passevue.national import certificate as igc
 from passevue.national.structures import CIPHERS_OF_TLS_1_2
@@ -47,6 +48,10 @@ class PscIdentity:
         if settings.certificate is not None and settings.key is not None:
             return cls(settings.certificate, settings.key, settings.authority, settings.client_id)
         first = whole.structures[0]
+        if isinstance(first.auth_key, TokenKeyUri):
+            raise ConfigError("psc.certificate", "is missing, and the first structure's key stays in its token",
+                              hint="Donnez le certificat de [psc] et sa clé : celle de la structure reste dans le "
+                              "module de clés.")  # fmt: skip
         return cls(first.auth_certificate, first.auth_key, settings.authority)
 
     def load(self) -> None:

@@ -34,8 +34,8 @@ from passevue.errors import (
     Unreadable,
 )
 from passevue.national import outcome, xds
+from passevue.national.key_tls import KeyTls
 from passevue.national.personal import InPerson, PersonalSigner
-from passevue.national.personal_tls import PersonalTls
 from passevue.national.soap import (
     Attachment,
     Element,
@@ -47,6 +47,7 @@ from passevue.national.soap import (
     write_request,
 )
 from passevue.national.structures import StructureKeys, Structures
+from passevue.national.token_keys import TokenTls
 from passevue.national.vihf import Lps, Mode, VihfFacts, build_vihf
 from passevue.national.wire import Sent, bounded, in_pieces, raise_for_transport, retry_after
 from passevue.queue.work import Answer, Submission
@@ -114,8 +115,9 @@ class Registry:
         self._clock = clock
         self._admit = admit
         self._in_person = in_person or InPerson()
-        self._personal = PersonalTls(settings.authority, settings.connect_timeout_s)
-        self._in_person.on_leave(self._personal.leave)
+        self._key_tls = KeyTls(settings.authority, settings.connect_timeout_s)
+        self._in_person.on_leave(self._key_tls.leave)
+        self._tokens: dict[str, TokenTls] = {}  # what last opened connections in a structure's name
         self._sessions: dict[str, tuple[ssl.SSLContext, aiohttp.ClientSession]] = {}
         self._retired: list[tuple[float, aiohttp.ClientSession]] = []  # still busy when their certificates changed
         self._duplicates: OrderedDict[str, int] = OrderedDict()
@@ -138,7 +140,7 @@ class Registry:
         retired, self._retired = self._retired, []
         for _, session in (*sessions.values(), *retired):
             await session.close()
-        await self._personal.close()
+        await self._key_tls.close()
 
     # Transactions
 
@@ -278,8 +280,9 @@ class Registry:
             return await self._ask(session, to, request, sent, mutation=mutation)
 
         try:
-            if person is not None:
-                return await self._personal.ask(person, ask, lambda: mutation and sent.whole)
+            by = person or self._token(keys)
+            if by is not None:
+                return await self._key_tls.ask(by, ask, lambda: mutation and sent.whole)
             return await ask(await self._session(keys))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as err:
             raise_for_transport(err, in_doubt=mutation and sent.whole)
@@ -317,6 +320,15 @@ class Registry:
         if response.status != 200 and message.fault is None:
             raise Unreadable(f"HTTP {response.status} with SOAP that is no fault")
         return message
+
+    def _token(self, keys: StructureKeys) -> TokenTls | None:
+        """What opens connections in a structure's name with a key of a token; that of its old certificate is left."""
+        before = self._tokens.pop(keys.id, None)
+        if before is not None and before is not keys.tls:
+            self._key_tls.retire(before)
+        if keys.tls is not None:
+            self._tokens[keys.id] = keys.tls
+        return keys.tls
 
     async def _session(self, keys: StructureKeys) -> aiohttp.ClientSession:
         """The session of one structure, made new when its certificates are; one that may be busy is closed later."""

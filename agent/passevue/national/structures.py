@@ -7,6 +7,7 @@ Rules:
 - One context per structure: TLS 1.2 or 1.3, the DMP's suites that are AEAD, only the configured authorities, names
   checked.
 - `run` watches the files: a renewed certificate is taken without a restart; a wrong one is told, and the old one stays.
+- A key that stays in a PKCS#11 token (`token_keys`) is asked for when something is to be signed, not before.
 
 Facts: `ssl` reads key files from paths only, so files are read twice, and both readings must be of the same content.
 """
@@ -24,10 +25,12 @@ import structlog
 from cryptography import x509
 
 from passevue import config
-from passevue.card.pem_signer import PemSigner, read_pem
+from passevue.card.pem_signer import read_key
 from passevue.card.signer import Signer
+from passevue.config_keys import TokenKeyUri
 from passevue.errors import BoxError, ConfigError, CredentialError, TrustError, Unreadable
 from passevue.national import certificate as igc
+from passevue.national.token_keys import TokenKeys, TokenTls
 
 CIPHERS_OF_TLS_1_2 = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305"
 WARN_DAYS = (90, 30, 7)
@@ -39,7 +42,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StructureKeys:
-    """What speaks for one structure. `ssl_context` is a new object whenever the files changed."""
+    """What speaks for one structure; all of it new objects whenever the files changed.
+
+    Attributes:
+        ssl_context: opens TLS; without certificate and key where these are `tls`.
+        tls: what opens TLS with a key that stays in a token; None: the context does.
+    """
 
     id: str
     name: str
@@ -47,6 +55,7 @@ class StructureKeys:
     sign: Signer
     auth_certificate: x509.Certificate
     ssl_context: ssl.SSLContext
+    tls: TokenTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +75,12 @@ class CertificateState:
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The four files of one structure, with the configuration's key of each."""
+    """The four places of one structure, each under its name in the configuration."""
 
     auth_certificate: Path
-    auth_key: Path
+    auth_key: Path | TokenKeyUri
     sign_certificate: Path
-    sign_key: Path
+    sign_key: Path | TokenKeyUri
 
 
 class Structures:
@@ -101,6 +110,7 @@ class Structures:
         self._clock = clock
         self._keys: dict[str, StructureKeys] = {}
         self._seen: dict[str, tuple[object, ...]] = {}
+        self._tokens = TokenKeys()
         self.problem: BoxError | None = None  # why the last renewal was not taken; None when all is well
 
     def load(self) -> None:
@@ -152,10 +162,17 @@ class Structures:
         )
 
     async def run(self) -> None:
-        """Watch the files until cancelled."""
-        while True:
-            await asyncio.sleep(WATCH_EVERY_S)
-            await self.renew()
+        """Watch the files until cancelled, then close the tokens."""
+        try:
+            while True:
+                await asyncio.sleep(WATCH_EVERY_S)
+                await self.renew()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Leave the tokens; nothing that they hold is used any more."""
+        await self._tokens.close()
 
     async def renew(self) -> bool:
         """Take what changed on the disk. A wrong file changes nothing and is kept in `problem`. True: something new."""
@@ -190,27 +207,30 @@ class Structures:
             self._secret(settings.sign_key),
         )
 
-    def _secret(self, path: Path) -> Path:
-        return path if self._credentials_dir is None else self._credentials_dir / path
+    def _secret(self, place: Path | TokenKeyUri) -> Path | TokenKeyUri:
+        if self._credentials_dir is None:
+            return place
+        return place.among(self._credentials_dir) if isinstance(place, TokenKeyUri) else self._credentials_dir / place
 
     def _fingerprint(self, files: _Files) -> tuple[object, ...]:
-        paths = (files.auth_certificate, files.auth_key, files.sign_certificate, files.sign_key, self._authority)
-        return tuple(_stamp(path) for path in paths)
+        places = (files.auth_certificate, files.auth_key, files.sign_certificate, files.sign_key, self._authority)
+        return tuple(_stamp(place.pin if isinstance(place, TokenKeyUri) else place) for place in places)
 
     def _load_one(self, position: int, settings: config.Structure) -> None:
         prefix = f"structures.{position}"
         files = self._files(settings)
         before = self._fingerprint(files)
         authorities = self._authorities()
-        auth = self._signer(prefix, "auth", files.auth_certificate, files.auth_key)
-        sign = self._signer(prefix, "sign", files.sign_certificate, files.sign_key)
-        self._check(f"{prefix}.auth_certificate", settings.id, auth.certificate, igc.Family.ORG_AUTH_CLI, authorities)
-        self._check(f"{prefix}.sign_certificate", settings.id, sign.certificate, igc.Family.ORG_SIGN, authorities)
-        context = self._context(prefix, files)
+        auth = self._read_certificates(f"{prefix}.auth_certificate", files.auth_certificate)
+        sign = self._read_certificates(f"{prefix}.sign_certificate", files.sign_certificate)
+        self._check(f"{prefix}.auth_certificate", settings.id, auth[0], igc.Family.ORG_AUTH_CLI, authorities)
+        self._check(f"{prefix}.sign_certificate", settings.id, sign[0], igc.Family.ORG_SIGN, authorities)
+        signer = self._signer(f"{prefix}.sign_key", sign[0], files.sign_key)
+        context, tls = self._opener(prefix, auth, files)
         if self._fingerprint(files) != before:
             raise CredentialError("certificate files changed while they were read")
         self._keys[settings.id] = StructureKeys(
-            settings.id, settings.name, settings.sector, sign, auth.certificate, context
+            settings.id, settings.name, settings.sector, signer, auth[0], context, tls
         )
         self._seen[settings.id] = before
 
@@ -229,13 +249,19 @@ class Structures:
             )
         return authorities
 
-    def _signer(self, prefix: str, role: str, certificate: Path, key: Path) -> PemSigner:
-        pem = _read(f"{prefix}.{role}_certificate", certificate)
-        secret = _read(f"{prefix}.{role}_key", key)
+    def _read_certificates(self, key: str, path: Path) -> list[x509.Certificate]:
         try:
-            return read_pem(pem, secret)
-        except (Unreadable, TrustError) as err:
-            _wrong(f"{prefix}.{role}_key", err)
+            return x509.load_pem_x509_certificates(_read(key, path))
+        except ValueError as err:
+            raise ConfigError(key, f"expected a PEM certificate: {err}") from err
+
+    def _signer(self, key: str, certificate: x509.Certificate, place: Path | TokenKeyUri) -> Signer:
+        try:
+            if isinstance(place, TokenKeyUri):
+                return self._tokens.signer(place, certificate)
+            return read_key(certificate, _read(key, place))
+        except (Unreadable, TrustError, CredentialError) as err:
+            _wrong(key, err)
 
     def _check(
         self,
@@ -262,14 +288,19 @@ class Structures:
             raise ConfigError(key, f"expected a certificate of the {self._realm} realm",
                               hint="Certificat de test en production, ou l'inverse.")  # fmt: skip
 
-    def _context(self, prefix: str, files: _Files) -> ssl.SSLContext:
+    def _opener(
+        self, prefix: str, certificates: Sequence[x509.Certificate], files: _Files
+    ) -> tuple[ssl.SSLContext, TokenTls | None]:
         try:
             context = context_of_dmp(self._authority)
+            if isinstance(files.auth_key, TokenKeyUri):
+                return context, self._tokens.tls(files.auth_key, certificates[0], certificates[1:])
+            self._signer(f"{prefix}.auth_key", certificates[0], files.auth_key)  # says better what is wrong with it
             # An empty password: an encrypted key must fail here, never ask at a terminal.
             context.load_cert_chain(files.auth_certificate, files.auth_key, password="")
         except (ssl.SSLError, OSError) as err:
             raise ConfigError(f"{prefix}.auth_certificate", f"cannot open TLS with it: {err}") from err
-        return context
+        return context, None
 
 
 def context_of_dmp(authority: Path) -> ssl.SSLContext:

@@ -150,8 +150,8 @@ async def test_a_persons_connections_end_when_they_leave(
     in_person.choose(1, card.person)
     await registry.patient_status(STRUCTURE, card.facts)
     in_person.leave(card.person)
-    await asyncio.gather(*registry._personal._gone)
-    assert registry._personal._threads == {}
+    await asyncio.gather(*registry._key_tls._gone)
+    assert registry._key_tls._held == {}
 
 
 @pytest.mark.parametrize(
