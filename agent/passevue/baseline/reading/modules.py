@@ -1,0 +1,35 @@
+"""Which kernel modules could be loaded: modprobe's configuration and the modules there are (modprobe.d(5)).
+
+Facts: `install NAME /bin/false` keeps a module out, also by its name; `blacklist NAME` only keeps it from loading by
+itself. `-` and `_` are the same in a module's name. A module that is built in needs no loading at all.
+"""
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+_NOTHING = frozenset({"/bin/false", "/usr/bin/false", "/bin/true", "/usr/bin/true"})
+
+
+def plain(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def refused(configuration: str) -> frozenset[str]:
+    """Modules that an `install` line keeps out; the last line of a name counts."""
+    installs: dict[str, str] = {}
+    for line in configuration.splitlines():
+        words = line.split()
+        if len(words) >= 3 and words[0] == "install":
+            installs[plain(words[1])] = words[2]
+    return frozenset(name for name, command in installs.items() if command in _NOTHING)
+
+
+def names_of(paths: Iterable[str]) -> frozenset[str]:
+    """Of `kernel/drivers/usb/storage/usb-storage.ko.xz: …`, as in modules.dep and modules.builtin."""
+    return frozenset(
+        plain(PurePosixPath(path.partition(":")[0]).name.partition(".ko")[0]) for path in paths if path.strip()
+    )
+
+
+def loaded(proc_modules: str) -> frozenset[str]:
+    return frozenset(plain(line.split()[0]) for line in proc_modules.splitlines() if line.strip())
