@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from passevue.baseline.machine import Machine, Unmeasurable
+from passevue.baseline.places import baseline_folder
 
-FOLDER: Final = "baseline"  # below the data folder
 NAME: Final = "heartbeat.json"
 MAX_BYTES: Final = 4096
 
@@ -31,9 +31,9 @@ def write_heartbeat(folder: Path, beat: Heartbeat) -> None:
 
 def read_heartbeat(machine: Machine) -> Heartbeat:
     """Raises: Unmeasurable, OSError."""
-    folder = str(machine.config.box.data_dir)
+    folder = baseline_folder(machine.config)
     try:
-        tree = json.loads(machine.read_bytes(f"{folder}/{FOLDER}/{NAME}", MAX_BYTES))
+        tree = json.loads(machine.read_bytes(f"{folder}/{NAME}", MAX_BYTES))
         return Heartbeat(str(tree["boot_id"]), float(tree["uptime_s"]))
     except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise Unmeasurable("the heartbeat cannot be read") from err

@@ -13,6 +13,7 @@ Rules of this module:
 - what cannot be had raises `Unmeasurable` or `OSError`, which the engine turns into `unknown`.
 """
 
+import copy
 import json
 import os
 import selectors
@@ -26,9 +27,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from passevue.baseline import facts
+from passevue.baseline.facts import Facts
 from passevue.config import Config
 
 MANIFEST: Final = "/usr/share/passevue/manifest.json"
+OS_RELEASE: Final = "/usr/lib/os-release"
 MAX_BYTES: Final = 4 << 20  # of one file or one program's output; the longest real one is a ruleset of 100 KiB
 MAX_NAMES: Final = 20_000  # names that one glob gives
 TIMEOUT_S: Final = 10.0
@@ -38,7 +42,7 @@ PROGRAMS: Final = frozenset(
     {
         "aa-status", "auditctl", "busctl", "chronyc", "cryptsetup", "dmsetup", "findmnt", "fwupdmgr", "getcap",
         "getent", "hdparm", "ip", "journalctl", "lsblk", "modprobe", "nft", "nvme", "rauc", "resolvectl", "smartctl",
-        "ss", "sysctl", "systemctl", "tpm2_eventlog", "tpm2_nvread", "tpm2_pcrread", "veritysetup",
+        "ss", "sysctl", "systemctl", "tpm2_eventlog", "tpm2_nvread", "tpm2_pcrread", "unshare", "veritysetup",
     }
 )  # fmt: skip
 
@@ -136,24 +140,48 @@ class Machine:
         root: folder that stands for `/`.
         now: aware UTC.
         config: the configuration in use; None when it cannot be read.
+        config_path: the file that it was read from.
         runner: what runs a program; the default really does.
+        collected: facts of this very moment, where the caller is root; None: those that root left.
+
+    Attributes:
+        evidence_s: CLOCK_BOOTTIME of the facts that were asked for; None when none were: what was seen is of now.
     """
 
     def __init__(
-        self, root: Path = Path("/"), *, now: datetime, config: Config | None = None, runner: Runner | None = None
+        self,
+        root: Path = Path("/"),
+        *,
+        now: datetime,
+        config: Config | None = None,
+        config_path: Path | None = None,
+        runner: Runner | None = None,
+        collected: Facts | None = None,
     ) -> None:
         self.root = root
         self.now = now
+        self.config_path = config_path
+        self.evidence_s: float | None = None
         self._config = config
         self._runner = runner or run_program
+        self._facts = collected
         self._manifest: Manifest | None = None
+
+    def glance(self) -> "Machine":
+        """The same machine for one rule, which leaves its own `evidence_s`."""
+        return copy.copy(self)
 
     # What it is
 
     @property
     def appliance(self) -> bool:
-        """Whether this is the box itself: it has the manifest of its image."""
-        return self.exists(MANIFEST)
+        """Whether this is the box itself: it has the manifest of its image, or says that it is such an image."""
+        if self.exists(MANIFEST):
+            return True
+        try:
+            return "IMAGE_ID=passevue" in self.read_text(OS_RELEASE).split()
+        except FileNotFoundError:
+            return False
 
     @property
     def manifest(self) -> Manifest:
@@ -177,6 +205,16 @@ class Machine:
     def uptime_s(self) -> float:
         """Seconds since the box started (CLOCK_BOOTTIME), which no setting of the clock changes."""
         return float(self.read_text("/proc/uptime").split()[0])
+
+    @property
+    def facts(self) -> Facts:
+        """What only root sees (`facts`). Raises: Unreadable when they are not fresh; OSError."""
+        if self._facts is None:
+            found = facts.read(self.path(facts.PLACE), owner=self.path("/").stat().st_uid)
+            found.check_fresh(self.boot_id, self.uptime_s)
+            self._facts = found
+        self.evidence_s = self._facts.uptime_s
+        return self._facts
 
     # Files
 

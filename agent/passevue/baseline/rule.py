@@ -46,6 +46,15 @@ class When(StrEnum):
     EVENT = "e"  # when something happens that it speaks of
 
 
+class Event(StrEnum):
+    """What the engine sees happen by itself, every few seconds."""
+
+    CLOCK = "clock"  # the clock was set
+    CONFIG = "config"  # the configuration file is another
+    USB = "usb"  # a device came or went
+    AUDIT = "audit"  # the audit trail has no room, or has room again
+
+
 class Status(StrEnum):
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
@@ -134,6 +143,8 @@ class Rule:
         check: None for what is proved before release only.
         worse: the graver effect that a `Finding` may give, for the rules that have two.
         holds: what a `hold` stops; empty for a rule without one.
+        narrow: its block refuses one peer, where that peer is met; `national` stays open for the others.
+        on: the events after which it is looked at again at once.
         can_flap: it needs two failures a minute apart to fire and one pass to clear (§ 1.3).
         appliance_only: not applicable where there is no signed manifest; the engine says so, the check is not asked.
         proof: the test that proves it before release, as `path::name`, where there is one.
@@ -153,6 +164,8 @@ class Rule:
     check: Callable[[Machine], Finding] | None = None
     worse: Effect | None = None
     holds: frozenset[Function] = frozenset()
+    narrow: bool = False
+    on: frozenset[Event] = frozenset()
     can_flap: bool = False
     appliance_only: bool = True
     proof: str = ""

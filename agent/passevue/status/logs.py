@@ -42,7 +42,7 @@ FIELDS = frozenset(
         # what it is about
         "kind", "action", "demand", "transaction", "structure", "state", "event_type", "message_type", "message_id",
         "version", "sop_class", "transfer_syntax", "modality", "retrieve", "method", "route", "protocol", "cipher",
-        "engine", "title",
+        "engine", "title", "rule", "rules", "effect",
         # how it went
         "answer", "ack", "code", "codes", "status", "result", "outcome", "how", "reason", "detail", "error",
         "error_class", "cause", "source", "hint", "where", "at", "phase", "level", "breaker", "location", "warning",
