@@ -10,13 +10,13 @@ import structlog
 from passevue.box import Box
 from passevue.config import Config
 from passevue.queue.retry import Policy
-from tests.peers.dicom_intake import ROOMY
+from tests.peers.disk import ROOMY_IMAGES
 
 
 def live(config: Config, policy: Policy) -> None:
     """Until killed or terminated; silent."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    asyncio.run(Box(config, policy=policy, thresholds=ROOMY).run())
+    asyncio.run(Box(config, policy=policy, thresholds=ROOMY_IMAGES).run())
 
 
 def process(config: Config, policy: Policy) -> BaseProcess:

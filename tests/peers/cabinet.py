@@ -23,7 +23,7 @@ from passevue.queue.listing import Counters
 from passevue.queue.retry import Policy
 from passevue.queue.states import State
 from tests.peers import invented
-from tests.peers.dicom_intake import ROOMY
+from tests.peers.disk import ROOMY_IMAGES
 from tests.peers.dmp import DmpPeer
 from tests.peers.modality import Modality
 from tests.peers.pacs import PacsPeer
@@ -99,7 +99,7 @@ class Cabinet:
         return Config.model_validate(settings)
 
     async def start(self) -> None:
-        self.box = Box(self.config(), policy=self.policy, thresholds=ROOMY, clock=self.clock)
+        self.box = Box(self.config(), policy=self.policy, thresholds=ROOMY_IMAGES, clock=self.clock)
         self._running = asyncio.create_task(self.box.run(), name="box")
         ready = asyncio.create_task(self.box.started())
         await asyncio.wait([self._running, ready], return_when=asyncio.FIRST_COMPLETED)

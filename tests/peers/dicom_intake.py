@@ -21,11 +21,11 @@ from passevue.intake.modality import DicomServer
 from passevue.intake.received import Receipt, Received
 from passevue.intake.room import Thresholds
 from passevue.intake.study import KeyObject
+from tests.peers.disk import ROOMY_IMAGES
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 CALLERS = {"MODALITE": LOOPBACK, "STORESCU": LOOPBACK, "ECHOSCU": LOOPBACK}
 SEGMENT_BYTES = 9 << 20
-ROOMY = Thresholds(hold=2, stop=2, min_free_bytes=0)  # whatever the disk of the machine that tests
 
 
 def settings(**changes: Any) -> config.Modality:
@@ -58,7 +58,7 @@ async def running(
     folder: Path,
     *,
     disk: Disk | None = None,
-    thresholds: Thresholds = ROOMY,
+    thresholds: Thresholds = ROOMY_IMAGES,
     images: config.Images | None = None,
     segment_bytes: int = SEGMENT_BYTES,
     **changes: Any,

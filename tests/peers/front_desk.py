@@ -33,20 +33,17 @@ from passevue.document.request import Action, Task
 from passevue.intake.received import Kind, Received
 from passevue.national.psc import Psc, open_psc
 from passevue.queue.retry import Facts, Step
-from passevue.queue.room import Limits
 from passevue.queue.states import State
 from passevue.queue.store import Store
 from passevue.status import door
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.card_desk import CardDesk
-from passevue.status.entry_acts import EntryActs
 from passevue.status.observer import Observer, audit_folder
 from passevue.status.page import Page
-from passevue.status.people import Opened, open_people
-from passevue.status.people_pages import People
-from passevue.status.sign_in import SignIn
+from passevue.status.people import open_people
 from tests.peers.card import Holder, Profile, Situation, VirtualCard
 from tests.peers.card_hand import CardHand
+from tests.peers.disk import ROOMY
 from tests.peers.pki import Pki
 from tests.peers.pki_persons import Persons, of_process
 from tests.peers.psc import PscPeer
@@ -54,7 +51,6 @@ from tests.peers.ris import PAT_TROIS, Site, invented_document_id, invented_exam
 from tests.peers.ris_report import Doctor
 
 SITE = Site()
-ROOMY = Limits(warn=0.97, hold_bulk=0.98, stop=0.999, min_free_bytes=1 << 20, ballast_bytes=1 << 20)
 MANY = door.Limits(requests_per_s=1000, burst=1000)
 DOCTOR = Doctor("899700367909", "RADIOLOGUE", "CAMILLE")
 HERE = Situation(SITE.name, SITE.id, "SA08")
@@ -133,11 +129,10 @@ class FrontDesk:
         async def believe(certificate: x509.Certificate, now: datetime, use: Use) -> None:
             trust.identify(certificate, use, now)
 
-        opened = self._open(settings, believe)
-        self.sign_in = opened.people.sign_in
+        self.cards = CardDesk(self._realm, believe, self.clock, self._readers)
+        people = open_people(settings, self.store, self.trail, self.clock, cards=self.cards, psc=self.psc)
+        self.sign_in = people.sign_in
         await self.sign_in.account.start()
-        assert self.sign_in.cards is not None
-        self.cards: CardDesk = self.sign_in.cards
         if self._readers is None:
             self.hand = CardHand(self.cards)
         observer = await asyncio.to_thread(lambda: Observer(settings, self.store, clock=self.clock))
@@ -146,32 +141,16 @@ class FrontDesk:
             settings.page,
             observer.summary,
             zone,
-            people=opened.people,
+            people=people,
             limits=self._limits,
             sock=self._sock,
             look_every_s=0.02,
         )
         readers = [self._readers] if self._readers is not None else []
-        parts: list[Any] = [self.trail, *readers, *opened.parts, self.page]
+        parts: list[Any] = [self.trail, *readers, self.sign_in, self.cards, self.page]
         tasks = [asyncio.create_task(part.run()) for part in parts]
         stack.push_async_callback(_stop, tasks)
         await self.page.started()
-
-    def _open(self, settings: config.Config, believe: Any) -> Opened:
-        opened = open_people(
-            settings, self.store, self.trail, self.clock, readers=self._readers, trust=believe, psc=self.psc
-        )
-        if self._readers is not None:
-            return opened
-        people = opened.people  # the same, with a desk that a hand serves
-        cards = CardDesk(self._realm, believe, self.clock)
-        structures = frozenset(one.id for one in settings.structures)
-        sign_in = SignIn(
-            people.sign_in.account, self.trail, structures, self.clock, cards=cards, psc=self.psc,
-            in_person=people.sign_in.in_person,
-        )  # fmt: skip
-        acts = EntryActs(self.store, self.trail, sign_in, self._realm, self.clock)
-        return Opened(People(sign_in, acts, people.box, people.callback, people.check), (sign_in, cards))
 
     def _config(self) -> config.Config:
         keys = self.pki.structure(SITE.id)

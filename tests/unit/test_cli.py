@@ -26,6 +26,7 @@ from passevue.queue.states import PICKED
 from passevue.queue.store import Store
 from passevue.status.audit_trail import verify
 from passevue.status.observer import audit_folder
+from tests.peers.disk import ROOMY
 
 SECRET = b"MSH|^~\\&|what came in"
 
@@ -57,7 +58,7 @@ def site(tmp_path: Path) -> Site:
 def with_store(site: Site) -> Callable[[Callable[[Store], Any]], Any]:
     def run(work: Callable[[Store], Any]) -> Any:
         async def go() -> Any:
-            store = await Store.open(site.config.queue, site.config.box.data_dir)
+            store = await Store.open(site.config.queue, site.config.box.data_dir, limits=ROOMY)
             try:
                 return await work(store)
             finally:

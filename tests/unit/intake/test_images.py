@@ -21,7 +21,8 @@ from passevue.intake.retention import Holding, leaving
 from passevue.intake.room import Level, Room, Thresholds, level
 from passevue.intake.storage import look
 from passevue.intake.writer import PROBE_AFTER_S
-from tests.peers.dicom_intake import ROOMY, SEGMENT_BYTES
+from tests.peers.dicom_intake import SEGMENT_BYTES
+from tests.peers.disk import ROOMY_IMAGES
 from tests.peers.invented import data_set_of, image, key_image_note, study
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
@@ -32,7 +33,7 @@ async def opened(
     folder: Path,
     *,
     disk: Disk | None = None,
-    thresholds: Thresholds = ROOMY,
+    thresholds: Thresholds = ROOMY_IMAGES,
     settings: config.Images | None = None,
 ) -> AsyncIterator[Images]:
     images = Images(settings or config.Images(), folder, disk=disk, thresholds=thresholds, segment_bytes=SEGMENT_BYTES)
@@ -466,7 +467,7 @@ async def test_images_run_as_a_part_and_purge_on_their_own(tmp_path: Path) -> No
     async with opened(tmp_path) as images:
         for uid in ("2.25.60", "2.25.61"):
             await put(images, study(uid, slices=1)[0], datetime.now(UTC) - timedelta(days=31))
-    images = Images(config.Images(), tmp_path, thresholds=ROOMY, segment_bytes=SEGMENT_BYTES)
+    images = Images(config.Images(), tmp_path, thresholds=ROOMY_IMAGES, segment_bytes=SEGMENT_BYTES)
     task = asyncio.create_task(images.run(protected))
     await asyncio.wait_for(asked.wait(), 10)
     for _ in range(100):

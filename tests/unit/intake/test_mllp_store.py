@@ -12,8 +12,8 @@ from passevue.document.request import read_request, tasks
 from passevue.intake.mllp import MllpServer
 from passevue.intake.received import Receipt, Received
 from passevue.intake.ris import RisDesk, RisMessage
-from passevue.queue.room import Limits
 from passevue.queue.store import Store
+from tests.peers.disk import ROOMY
 from tests.peers.ris import (
     PAT_TROIS,
     Ack,
@@ -25,8 +25,6 @@ from tests.peers.ris import (
     oru,
     report,
 )
-
-LIMITS = Limits(warn=0.97, hold_bulk=0.98, stop=0.999, min_free_bytes=1 << 20, ballast_bytes=1 << 20)
 
 
 def message(number: int, control_id: str = "1") -> bytes:
@@ -62,7 +60,7 @@ class Box:
 
 @asynccontextmanager
 async def _running(folder: Path) -> AsyncIterator[Box]:
-    store = await Store.open(config.Queue(), folder, roles={"intake"}, limits=LIMITS, machine="box-a")
+    store = await Store.open(config.Queue(), folder, roles={"intake"}, limits=ROOMY, machine="box-a")
     box = Box(store)
     task = asyncio.create_task(box.server.run())
     await box.server.started()

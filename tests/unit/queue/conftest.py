@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from passevue import config
-from passevue.queue.room import Limits
 from passevue.queue.store import Store
 from tests.interop.postgresql import Cluster, found
-
-SMALL = Limits(warn=0.97, hold_bulk=0.98, stop=0.999, min_free_bytes=1 << 20, ballast_bytes=1 << 20)
+from tests.peers.disk import ROOMY
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +38,7 @@ async def opened(settings: config.Queue, tmp_path: Path) -> AsyncIterator[Callab
     stores: list[Store] = []
 
     async def open_store(**more: object) -> Store:
-        store = await Store.open(settings, tmp_path, **{"limits": SMALL, "machine": "box-a", **more})  # type: ignore[arg-type]
+        store = await Store.open(settings, tmp_path, **{"limits": ROOMY, "machine": "box-a", **more})  # type: ignore[arg-type]
         stores.append(store)
         return store
 

@@ -14,7 +14,7 @@ from passevue.errors import StoreError
 from passevue.queue.salvage import sound
 from passevue.queue.states import State
 from passevue.queue.store import Store
-from tests.unit.queue.conftest import SMALL
+from tests.peers.disk import ROOMY
 from tests.unit.queue.far_end import message, publish
 
 Open = Callable[..., Awaitable[Store]]
@@ -128,10 +128,10 @@ async def test_an_older_copy_of_the_database_is_a_restored_one(opened: Open, tmp
 
 async def test_damage_under_another_open_part_waits_for_it(tmp_path: Path) -> None:
     settings, path = config.Queue(), tmp_path / "queue.sqlite"
-    holder = await Store.open(settings, tmp_path, roles={"intake"}, limits=SMALL, machine="a")
+    holder = await Store.open(settings, tmp_path, roles={"intake"}, limits=ROOMY, machine="a")
     await holder.put(message("1"), [publish(1)])
     data = await asyncio.to_thread(path.read_bytes)
     await asyncio.to_thread(path.write_bytes, bytes(4096) + data[4096:])
     with pytest.raises(StoreError, match="does not let go"):
-        await Store.open(settings, tmp_path, roles={"national"}, limits=SMALL, machine="a", patience_s=0.2)
+        await Store.open(settings, tmp_path, roles={"national"}, limits=ROOMY, machine="a", patience_s=0.2)
     await holder.close()
