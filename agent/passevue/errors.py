@@ -23,6 +23,7 @@ the library. Raising does not log; the owner of the loop logs once.
         SignInError            Pro Santé Connect names nobody (any more): the person signs in again, or someone acts
       TraceError               the audit trail takes no record: nothing national until it does, entries are held
       NetworkError             no answer came: stays in the queue, tried again
+        ZoneAway               another zone of this box does not answer: it restarts, and is asked again
         InDoubt                the request left whole and no answer was understood: look up before sending again
         StudyAbsent            the PACS does not have the study yet: asked again, set aside after some days
         Failing                the far side answered with a failure of its own that may pass: bounded tries
@@ -187,6 +188,15 @@ class NetworkError(BoxError):
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class ZoneAway(NetworkError):
+    """Another process of this box, the one of another trust zone, is not there or does not answer."""
+
+    usual_hint = "Une partie du boîtier redémarre : réessayez dans un instant."
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or self.usual_hint)
 
 
 class InDoubt(NetworkError):

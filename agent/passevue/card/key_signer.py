@@ -69,6 +69,10 @@ class KeySigner:
         self._public = _public(key.certificate)
 
     @property
+    def key(self) -> SigningKey:
+        return self._key
+
+    @property
     def certificate(self) -> x509.Certificate:
         return self._key.certificate
 

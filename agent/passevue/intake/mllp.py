@@ -41,7 +41,9 @@ class MllpServer:
 
     name = "mllp"
 
-    def __init__(self, ris: Ris, desk: Desk) -> None:
+    def __init__(self, ris: Ris, desk: Desk, *, sock: socket.socket | None = None) -> None:
+        """`sock`: already listening, opened by systemd in our place."""
+        self._sock = sock
         self._ris = ris
         self._desk = desk
         self._tls = listener_context(ris.tls) if ris.tls is not None else None
@@ -69,7 +71,7 @@ class MllpServer:
         Raises:
             OSError: the address cannot be listened on.
         """
-        listener = _listen(self._ris.host, self._ris.port)
+        listener = self._sock or _listen(self._ris.host, self._ris.port)
         with listener:
             self._port = listener.getsockname()[1]
             async with asyncio.TaskGroup() as group:

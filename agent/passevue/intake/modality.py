@@ -79,7 +79,11 @@ class DicomServer:
         images: Images,
         accept_key_object: AcceptKeyObject,
         told: Witness | None = None,
+        *,
+        sock: socket.socket | None = None,
     ) -> None:
+        """`sock`: already listening, opened by systemd in our place."""
+        self._sock = sock
         self._told = told or Witness()
         self.port = 0
         self._settings = settings
@@ -103,7 +107,7 @@ class DicomServer:
         if self._settings.tls is not None:
             self._tls = await asyncio.to_thread(listener_context, self._settings.tls)
         await self._images.start()
-        listener = listening(self._settings)
+        listener = self._sock or listening(self._settings)
         try:
             self.port = listener.getsockname()[1]
             log.info("dicom_listening", port=self.port, tls=self._tls is not None)

@@ -20,6 +20,7 @@ was not built yet goes in the structure's name, as every report does.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from cryptography import x509
 
@@ -81,22 +82,58 @@ class PersonalSigner:
         return self.tls_key
 
 
+class Consents(Protocol):
+    """What the page asks of whoever keeps the consents: `InPerson` itself, or its stand-in in another process."""
+
+    @property
+    def reaches(self) -> bool:
+        """Whether anybody is there now who publishes."""
+        ...
+
+    def check(self, by: PersonalSigner) -> None:
+        """Whether anything may be published in the name of `by`.
+
+        Raises:
+            Refused: `not-by-psc`. ZoneAway: who publishes is away.
+        """
+        ...
+
+    async def agree(self, number: int, by: PersonalSigner) -> None:
+        """The next try of entry `number` is in the name of `by`, known to who publishes. Raises as `check`."""
+        ...
+
+    def of(self, number: int) -> PersonalSigner | None:
+        """In whose name entry `number` goes; None: the structure's, as ever."""
+        ...
+
+    async def take_back(self, number: int) -> None:
+        """Entry `number` goes in the structure's name after all."""
+        ...
+
+    def leave(self, by: PersonalSigner) -> None:
+        """`by` has left: nothing more goes in their name."""
+        ...
+
+
 class InPerson:
-    """The consents of one box. One process: what a card holds cannot be handed to another.
+    """The consents of one box, where they are used. The page of another process reaches it by `zones.in_person`."""
 
-    Args:
-        reaches: whether the part that publishes is in this process; if not, nobody can be promised anything.
-    """
+    reaches = True
 
-    def __init__(self, *, reaches: bool = True) -> None:
-        self.reaches = reaches
+    def __init__(self) -> None:
         self._chosen: dict[int, PersonalSigner] = {}
         self._left: set[int] = set()  # entries whose person left before they were done
         self._told: list[Callable[[PersonalSigner], None]] = []
+        self._told_settled: list[Callable[[int], None]] = []
 
     def on_leave(self, told: Callable[[PersonalSigner], None]) -> None:
         """`told` is called whenever somebody leaves, at once."""
         self._told.append(told)
+
+    def on_settled(self, told: Callable[[int], None]) -> Callable[[], None]:
+        """`told` is called whenever a consent has ended; gives what ends that."""
+        self._told_settled.append(told)
+        return lambda: self._told_settled.remove(told)
 
     def choose(self, number: int, by: PersonalSigner) -> None:
         """The next try of entry `number` is in the name of `by`. Raises as `check`."""
@@ -104,24 +141,18 @@ class InPerson:
         self._chosen[number] = by
         self._left.discard(number)
 
-    def check(self, by: PersonalSigner) -> None:
-        """Whether anything may be published in the name of `by` from here.
+    async def agree(self, number: int, by: PersonalSigner) -> None:
+        self.choose(number, by)
 
-        Raises:
-            Refused: `not-by-psc`, `not-from-here`.
+    async def take_back(self, number: int) -> None:
+        self.settle(number)
+
+    def check(self, by: PersonalSigner) -> None:
         """
-        if by.mode is not Mode.DIRECTE:
-            raise Refused(
-                "not-by-psc",
-                "the DMP takes no publication in INDIRECTE_RENFORCEE mode",
-                hint="Le DMP ne prend une publication en votre nom que par carte CPS.",
-            )
-        if not self.reaches:
-            raise Refused(
-                "not-from-here",
-                "the part that publishes runs in another process",
-                hint="Sur ce boîtier, la page ne peut pas publier en votre nom : relancez au nom de la structure.",
-            )
+        Raises:
+            Refused: `not-by-psc`.
+        """
+        check_mode(by)
 
     def of(self, number: int) -> PersonalSigner | None:
         """In whose name entry `number` goes; None: the structure's, as ever."""
@@ -150,8 +181,10 @@ class InPerson:
 
     def settle(self, number: int) -> None:
         """Entry `number` is done, or goes in the structure's name after all: the consent ends with it."""
-        self._chosen.pop(number, None)
         self._left.discard(number)
+        if self._chosen.pop(number, None) is not None:
+            for told in tuple(self._told_settled):
+                told(number)
 
     def leave(self, by: PersonalSigner) -> None:
         """`by` has left: nothing more goes in their name."""
@@ -159,6 +192,19 @@ class InPerson:
         self._chosen = {number: one for number, one in self._chosen.items() if one is not by}
         for told in self._told:
             told(by)
+
+
+def check_mode(by: PersonalSigner) -> None:
+    """
+    Raises:
+        Refused: `not-by-psc`: not by card.
+    """
+    if by.mode is not Mode.DIRECTE:
+        raise Refused(
+            "not-by-psc",
+            "the DMP takes no publication in INDIRECTE_RENFORCEE mode",
+            hint="Le DMP ne prend une publication en votre nom que par carte CPS.",
+        )
 
 
 def _gone() -> CredentialError:

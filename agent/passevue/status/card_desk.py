@@ -24,7 +24,7 @@ import structlog
 from cryptography import x509
 
 from passevue.card.codes import Secret
-from passevue.card.cps import Cps, KeyUse
+from passevue.card.cps import Cps, Holder, KeyUse, Situation
 from passevue.card.cps_signer import CardKey
 from passevue.card.reader import CardIn, CardOut, ReaderIn, ReaderOut, Readers
 from passevue.card.trust import Use, check_same_holder
@@ -74,15 +74,44 @@ class CardHold:
     """A card whose holder gave its code, kept until `close`.
 
     Attributes:
-        cps: with its situations.
+        holder: who it names.
+        situations: theirs, as the card says.
+        valid_until: of the card.
         auth_key: opens TLS. sign_key: signs documents; None on a card that has none.
     """
 
     insertion: int
-    cps: Cps
+    holder: Holder
+    situations: tuple[Situation, ...]
+    valid_until: datetime | None
     auth_key: CardKey
     sign_key: CardKey | None
     close: Callable[[], Awaitable[None]]
+
+
+class Cards(Protocol):
+    """What signing in asks of the readers: of `CardDesk`, or of its stand-in where another process has them."""
+
+    @property
+    def version(self) -> int:
+        """Another one whenever the view is."""
+        ...
+
+    def view(self) -> CardsView:
+        """Readers and cards as they are now."""
+        ...
+
+    async def changed(self, since: int) -> int:
+        """Returns the version once it is not `since`."""
+        ...
+
+    def holds(self, insertion: int) -> bool:
+        """Whether that card is still in its reader."""
+        ...
+
+    async def open(self, insertion: int, pin: bytearray, *, last_try: bool = False) -> CardHold:
+        """See `CardDesk.open`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -116,9 +145,13 @@ class CardDesk:
         self._slots: dict[str, _Slot] = {}
         self._changed = asyncio.Event()
         self._arrivals: asyncio.Queue[_Slot] = asyncio.Queue()
-        self.version = 0
+        self._version = 0
 
     # What the page asks
+
+    @property
+    def version(self) -> int:
+        return self._version
 
     def view(self) -> CardsView:
         cards = tuple(slot.seen for _, slot in sorted(self._slots.items()))
@@ -161,6 +194,8 @@ class CardDesk:
             async with AsyncExitStack() as stack:
                 card = await stack.enter_async_context(slot.open())
                 cps = await self._verified(card, slot, pin, last_try=last_try)
+                if cps.holder is None:
+                    raise CardFault("the card names nobody")
                 auth_key = await card.key(KeyUse.AUTH)
                 sign_key = await card.key(KeyUse.SIGN) if cps.signature is not None else None
                 self._slot(insertion)  # pulled at the very end: nobody signs in
@@ -171,7 +206,7 @@ class CardDesk:
             await kept.aclose()
             self._released(slot)
 
-        return CardHold(insertion, cps, auth_key, sign_key, close)
+        return CardHold(insertion, cps.holder, cps.situations or (), cps.valid_until, auth_key, sign_key, close)
 
     async def _verified(self, card: CardAtWork, slot: _Slot, pin: bytearray, *, last_try: bool) -> Cps:
         cps = await card.identify()
@@ -291,7 +326,7 @@ class CardDesk:
             self._tell()
 
     def _tell(self) -> None:
-        self.version += 1
+        self._version += 1
         self._changed.set()
         self._changed = asyncio.Event()
 

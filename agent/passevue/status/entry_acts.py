@@ -97,14 +97,14 @@ class EntryActs:
         """What was set aside goes again. Raises as `look`, and what `Store.retry` refuses."""
         _check(session, Right.RETRY)
         await self._audit(session, "retry", number, why, address)
-        self._forget_who_left(number)
+        await self._forget_who_left(number)
         await self._store.retry(number, session.who, why)
 
     async def release(self, session: Session, number: int, why: str, address: str) -> None:
         """What waits or is held goes now."""
         _check(session, Right.RELEASE)
         await self._audit(session, "release", number, why, address)
-        self._forget_who_left(number)
+        await self._forget_who_left(number)
         if not await self._store.release(number, by=session.who, why=why):
             raise Refused("not-waiting", f"entry {number} has nothing to wait for")
 
@@ -120,8 +120,8 @@ class EntryActs:
         """The next try of this entry is in this person's own name.
 
         Raises:
-            Refused: `not-your-report`, `not-by-psc`, `not-from-here`, `already-prepared`, and what the store refuses.
-            CredentialError: nobody is there to sign.
+            Refused: `not-your-report`, `not-by-psc`, `already-prepared`, and what the store refuses.
+            CredentialError: nobody is there to sign. ZoneAway: nobody is there to publish.
         """
         _check(session, Right.PUBLISH)
         signer = self._sign_in.signer(session)
@@ -141,20 +141,20 @@ class EntryActs:
             raise Refused("already-prepared", "what is frozen is in the structure's name")
         if session.ended is not None:
             raise Refused("signed-out", "the session ended meanwhile")
-        self._sign_in.in_person.choose(number, signer)
+        await self._sign_in.in_person.agree(number, signer)
         try:
             if state is State.SET_ASIDE:
                 await self._store.retry(number, session.who, signer.mode.value)
             elif not await self._store.release(number, by=session.who, why=signer.mode.value):
                 raise Refused("not-waiting", f"entry {number} is under way")
         except BoxError:
-            self._sign_in.in_person.settle(number)
+            await self._sign_in.in_person.take_back(number)
             raise
 
-    def _forget_who_left(self, number: int) -> None:
+    async def _forget_who_left(self, number: int) -> None:
         """Let go without a name of one's own: in the structure's, if whoever wanted it in theirs has left."""
         if self._sign_in.in_person.of(number) is None:
-            self._sign_in.in_person.settle(number)
+            await self._sign_in.in_person.take_back(number)
 
     async def _shown(self, number: int) -> Shown:
         shown = await self._store.show(number)

@@ -19,6 +19,7 @@ from passevue.errors import (
     StoreError,
     TrustError,
     UnknownCard,
+    ZoneAway,
 )
 from passevue.status.card_view import CardPhase
 from passevue.status.roles import Method, Right
@@ -303,6 +304,13 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
         ),
     ),
     "put-in-again": (Tone.BAD, ELSEWHERE),
+    "zone-away": (
+        Tone.BAD,
+        (
+            "Une partie du boîtier redémarre : rien n’a été fait. Réessayez dans un instant.",
+            "A part of the box is restarting: nothing was done. Try again in a moment.",
+        ),
+    ),
     "no-readers": (Tone.BAD, ("Ce boîtier n’a pas de lecteur de carte.", "This box has no card reader.")),
     "untrusted": (
         Tone.BAD,
@@ -430,13 +438,6 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
             "audit trail says that it was you.",
         ),
     ),
-    "not-from-here": (
-        Tone.BAD,
-        (
-            "Sur ce boîtier, la page ne peut pas publier en votre nom : relancez au nom de la structure.",
-            "On this box the page cannot publish in your name: send it in the structure’s name.",
-        ),
-    ),
     "already-prepared": (
         Tone.BAD,
         (
@@ -535,6 +536,8 @@ def notice_of(err: BoxError) -> Notice:
             return "store", {}
         case TrustError() | NotOnListeBlanche():
             return "untrusted", {}
+        case ZoneAway():
+            return "zone-away", {}
         case NetworkError():
             return "psc-away", {}
         case CredentialError():

@@ -14,7 +14,7 @@ Rules:
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
@@ -22,7 +22,8 @@ from typing import NoReturn, Protocol
 
 import structlog
 
-from passevue.card.cps import Cps
+from passevue.card.cps import Holder
+from passevue.card.cps import Situation as CardSituation
 from passevue.card.cps_signer import CpsSigner
 from passevue.errors import (
     BoxError,
@@ -35,14 +36,14 @@ from passevue.errors import (
     SignInError,
     StoreError,
 )
-from passevue.national.personal import InPerson, PersonalSigner
+from passevue.national.personal import Consents, InPerson, PersonalSigner
 from passevue.national.psc import Psc, PscSession
 from passevue.national.psc_claims import Situation
 from passevue.national.vihf import Mode
 from passevue.status import audit_people
 from passevue.status.attempts import Attempts
 from passevue.status.audit import Event
-from passevue.status.card_desk import CardDesk, CardHold
+from passevue.status.card_desk import CardHold, Cards
 from passevue.status.form import wipe
 from passevue.status.local_account import UNFIT, LocalAccount
 from passevue.status.psc_desk import PscDesk, person_of_psc
@@ -91,13 +92,13 @@ class SignIn:
         structures: Container[str],
         clock: Callable[[], datetime],
         *,
-        cards: CardDesk | None = None,
+        cards: Cards | None = None,
         psc: Psc | None = None,
-        in_person: InPerson | None = None,
+        in_person: Consents | None = None,
     ) -> None:
         self.account = account
         self.cards = cards
-        self.in_person = in_person or InPerson()
+        self.in_person: Consents = in_person or InPerson()
         self.sessions = Sessions(self._has_ended)
         self.visits = Visits()
         self.psc = PscDesk(psc, self.visits, clock, lambda err: self._note_refusal(err, Method.PHONE, ""))
@@ -140,16 +141,16 @@ class SignIn:
         self._card_attempts.succeeded(address)
         return await self._with_card(cards, hold, address)
 
-    def _check_presence(self, cards: CardDesk, insertion: int, place: Place) -> None:
+    def _check_presence(self, cards: Cards, insertion: int, place: Place) -> None:
         seen = cards.view().card(insertion)
         if place is Place.AT_BOX or seen is None:
             return
         if not timedelta() <= self.clock() - seen.inserted_at < PRESENCE:
             raise Refused("put-in-again", "nobody put this card in just now")
 
-    async def _with_card(self, cards: CardDesk, hold: CardHold, address: str) -> Opened:
+    async def _with_card(self, cards: Cards, hold: CardHold, address: str) -> Opened:
         try:
-            person = person_of_card(hold.cps, self._structures)
+            person = person_of_card(hold.holder, hold.situations, self._structures)
             await self._audit_in(person.id_nat, Method.CARD, address)
             if not cards.holds(hold.insertion):
                 raise CardFault("the card was pulled while signing in")
@@ -158,7 +159,7 @@ class SignIn:
             raise
         opened = self._open(
             Role.PRACTITIONER, Method.CARD, person.id_nat, person=person, card=hold.insertion,
-            ends_at=hold.cps.valid_until, release=hold.close,
+            ends_at=hold.valid_until, release=hold.close,
         )  # fmt: skip
         self._signers[id(opened[1])] = PersonalSigner(
             person.id_nat,
@@ -369,7 +370,7 @@ class SignIn:
         signer = self._signers.get(id(session))
         return signer is not None and signer.psc is not None and signer.psc.over
 
-    async def _watch_cards(self, cards: CardDesk) -> None:
+    async def _watch_cards(self, cards: Cards) -> None:
         version = -1
         while True:
             version = await cards.changed(version)
@@ -400,11 +401,8 @@ class SignIn:
 _NOWHERE = Situation("", "", "", "", "", "", "", "")
 
 
-def person_of_card(cps: Cps, structures: Container[str]) -> Person:
+def person_of_card(holder: Holder, of_card: Iterable[CardSituation], structures: Container[str]) -> Person:
     """Who the card's certificate names, with the situations in a structure of this box."""
-    holder = cps.holder
-    if holder is None:
-        raise CardFault("the card names nobody")
     situations = tuple(
         Situation(
             structure_id=one.structure_id,
@@ -416,7 +414,7 @@ def person_of_card(cps: Cps, structures: Container[str]) -> Person:
             family=holder.name,
             given=holder.given,
         )
-        for one in cps.situations or ()
+        for one in of_card
         if one.structure_id in structures
     )
     return Person(holder.id_nat, holder.name, holder.given, holder.profession, situations)

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from passevue.errors import BoxError, PinNeeded, Refused
 from passevue.status import people_view, people_words
-from passevue.status.card_desk import CardDesk
+from passevue.status.card_desk import Cards
 from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live, Stream
 from passevue.status.people_view import HOMES
@@ -71,7 +71,7 @@ class SignInPages:
             await self._tell_readers(request, stream, cards, visit)
         return stream.response
 
-    async def _tell_readers(self, request: web.Request, stream: Stream, cards: CardDesk, visit: str) -> None:
+    async def _tell_readers(self, request: web.Request, stream: Stream, cards: Cards, visit: str) -> None:
         shown, version = "", -1
         while self._live.goes_on(stream):
             version = cards.version

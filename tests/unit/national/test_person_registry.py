@@ -154,15 +154,24 @@ async def test_a_persons_connections_end_when_they_leave(
     assert registry._key_tls._held == {}
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [({"mode": Mode.INDIRECTE_RENFORCEE, "signer": None}, "not-by-psc"), ({}, "not-from-here")],
-)
-async def test_what_cannot_be_kept_is_not_promised(card_keys: CardKeys, change: dict[str, Any], code: str) -> None:
-    in_person = InPerson(reaches=code != "not-from-here")
+async def test_what_cannot_be_kept_is_not_promised(card_keys: CardKeys) -> None:
+    in_person = InPerson()
+    by_phone = replace(Card(card_keys, card_keys).person, mode=Mode.INDIRECTE_RENFORCEE, signer=None)
     with pytest.raises(Refused) as caught:
-        in_person.choose(1, replace(Card(card_keys, card_keys).person, **change))
-    assert (caught.value.code, in_person.of(1)) == (code, None)
+        in_person.choose(1, by_phone)
+    assert (caught.value.code, in_person.of(1)) == ("not-by-psc", None)
+
+
+async def test_who_listens_is_told_of_each_consent_that_ends_once(card_keys: CardKeys) -> None:
+    in_person, ended = InPerson(), list[int]()
+    forget = in_person.on_settled(ended.append)
+    await in_person.agree(7, Card(card_keys, card_keys).person)
+    in_person.settle(7)
+    in_person.settle(7)
+    forget()
+    await in_person.agree(8, Card(card_keys, card_keys).person)
+    await in_person.take_back(8)
+    assert ended == [7]
 
 
 async def test_the_card_must_prove_the_profession_of_the_report(card_keys: CardKeys) -> None:

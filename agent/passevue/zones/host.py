@@ -1,0 +1,66 @@
+"""The host zone: the machine itself. Card readers, who may be plugged in, revocation lists; speaks to pcscd, udev.
+
+It opens no store: whatever state that is in, the machine must be looked after. Gives the cards to the page: their desk,
+when that is in the same process; by `zones.cards`, when it is not.
+
+What looks at the machine (`baseline`) and renews it (`update`) runs here too: `_machine` is their place.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from passevue.card.card_trust import open_card_trust
+from passevue.card.reader import Readers
+from passevue.card.usb import INSTALLED, Arrival, UsbWatch, read_reader_files
+from passevue.status.card_desk import CardDesk
+from passevue.status.witness import Witness
+from passevue.zones.cards import cards_for_page
+from passevue.zones.ground import Ground, Running
+from passevue.zones.meeting import Place
+from passevue.zones.part import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The zone, opened: `running` in the order in which it stops. Without `[trust]` no card is believed: no desk."""
+
+    cards: CardDesk | None
+    running: tuple[Running, ...]
+
+
+async def open_host(ground: Ground, open_things: AsyncExitStack, *, alone: bool) -> Host:
+    """`alone`: the page is another process."""
+    config = ground.config
+    running: list[Running] = []
+    trust = await asyncio.to_thread(open_card_trust, config, ground.clock)
+    desk = None
+    if trust is not None:
+        readers = Readers()
+        desk = CardDesk(config.box.realm, trust, ground.clock, readers)
+        running += [Running("cards", desk.run), Running("readers", readers.run), Running("crl", trust.run)]
+        if alone:
+            door = ground.meeting.open_door(Place.CARD, Part.PAGE, cards_for_page(desk))
+            running.insert(0, Running("card-door", (await open_things.enter_async_context(door)).run))
+    return Host(desk, (*running, *await _usb(ground), *_machine(ground)))
+
+
+async def _usb(ground: Ground) -> tuple[Running, ...]:
+    if not await asyncio.to_thread(INSTALLED.is_dir):  # no appliance: its kernel waits for nobody's verdict
+        return ()
+    usb = UsbWatch(await asyncio.to_thread(read_reader_files, INSTALLED), enforce=True)
+    return (
+        Running("usb-told", lambda: _tell_refused_devices(usb, ground.witness)),
+        Running("usb", usb.run),
+    )
+
+
+def _machine(_ground: Ground) -> tuple[Running, ...]:
+    """What watches over the machine and renews it."""
+    return ()
+
+
+async def _tell_refused_devices(usb: UsbWatch, witness: Witness) -> None:
+    async for event in usb.events():
+        if isinstance(event, Arrival) and not event.verdict.allowed:
+            witness.device_refused(event.verdict.reason)

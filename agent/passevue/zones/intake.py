@@ -1,0 +1,117 @@
+"""The intake zone: RIS, modalities, the images that the box keeps. Hostile input, no key but its listeners'.
+
+Gives the images to national: itself, when that is in the same process; by `zones.images`, when it is not.
+"""
+
+import asyncio
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from passevue.document.request import earlier_versions, left_out, read_request, tasks, tasks_of_key_object
+from passevue.intake.images import Images
+from passevue.intake.mllp import MllpServer
+from passevue.intake.modality import DicomServer
+from passevue.intake.received import Receipt, Received
+from passevue.intake.ris import RisDesk, RisMessage
+from passevue.intake.session import Witness as DicomWitness
+from passevue.intake.study import KeyObject
+from passevue.national.arrivals import Arrivals
+from passevue.queue.store import Store
+from passevue.status.witness import Witness
+from passevue.zones.ground import Ground, Running
+from passevue.zones.images import images_for_national
+from passevue.zones.meeting import Place
+from passevue.zones.part import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The zone, opened: `running` in the order in which it stops."""
+
+    images: Images
+    mllp: MllpServer
+    dicom: DicomServer
+    running: tuple[Running, ...]
+
+
+async def open_intake(ground: Ground, open_things: AsyncExitStack, *, alone: bool) -> Intake:
+    """`alone`: national is another process."""
+    config, store = ground.config, ground.store
+    images = Images(config.images, config.box.data_dir / "images", thresholds=ground.thresholds)
+    await images.start()
+    open_things.push_async_callback(images.stop)
+    mllp, dicom = await asyncio.to_thread(_listeners, ground, images)
+    arrivals = await asyncio.to_thread(_arrivals, ground, images)
+    running = [Running("mllp", mllp.run), Running("dicom", dicom.run), Running("arrivals", arrivals.run)]
+    if alone:
+        serve = images_for_national(images)
+        door = await open_things.enter_async_context(ground.meeting.open_door(Place.IMAGES, Part.NATIONAL, serve))
+        running.append(Running("images-door", door.run))
+
+    async def keep_images() -> None:
+        await images.run(lambda: published_studies(store))
+
+    running.append(Running("images", keep_images))
+    return Intake(images, mllp, dicom, tuple(running))
+
+
+def _listeners(ground: Ground, images: Images) -> tuple[MllpServer, DicomServer]:
+    """Both, made on a thread: they read their certificates."""
+    config, witness = ground.config, ground.witness
+    reception = Reception(ground.store, witness, config.box.realm)
+    desk = RisDesk(
+        reception.accept,
+        applications=config.ris.applications,
+        refused=witness.message_refused,
+        clock=ground.clock,
+    )
+    told = DicomWitness(witness.objects_taken, witness.association_refused)
+    mllp = MllpServer(config.ris, desk, sock=ground.passed("mllp"))
+    accept = reception.accept_key_object
+    return mllp, DicomServer(config.modality, images, accept, told, sock=ground.passed("dicom"))
+
+
+def _arrivals(ground: Ground, images: Images) -> Arrivals:
+    quiet = timedelta(seconds=ground.config.images.quiet_s)
+    zone = ZoneInfo(ground.config.box.timezone)
+    return Arrivals(images, ground.store, ground.store.archive, zone, quiet, ground.clock)
+
+
+class Reception:
+    """What happens to a thing that the intake has understood: read against its report, kept, told."""
+
+    def __init__(self, store: Store, witness: Witness, realm: str) -> None:
+        self._store = store
+        self._witness = witness
+        self._realm = realm
+
+    async def accept(self, message: RisMessage, received: Received) -> Receipt:
+        """Keep a message of the RIS; returns once it is on the disk.
+
+        Raises:
+            Hl7Error: message and report do not agree.
+            StoreError: it could not be kept.
+        """
+        request = read_request(message, self._realm)
+        earlier = earlier_versions(request)
+        dropped = left_out(request, await self._store.studies_of(earlier)) if earlier else ()
+        receipt = await self._store.put(received, (*tasks(request), *dropped))
+        self._witness.message_taken(message, received)
+        return receipt
+
+    async def accept_key_object(self, note: KeyObject, received: Received) -> Receipt:
+        """Keep a rejection note or key image note. Raises: StoreError."""
+        return await self._store.put(received, tasks_of_key_object(note))
+
+
+async def published_studies(store: Store) -> Collection[str]:
+    """StudyInstanceUIDs whose images must stay: a manifest points at them, or soon will."""
+    studies: set[str] = set()
+    after = ""
+    while page := await store.archive.studies(after):
+        studies.update(page)
+        after = page[-1]
+    return studies | await store.open_studies()

@@ -1,0 +1,82 @@
+"""The page zone: what people see and do. Holds their sessions, and the keys of its listener and of Pro Santé Connect.
+
+Takes the cards from host and gives consents to national: to themselves, when they are in the same process; by
+`zones.cards` and `zones.in_person`, when they are not.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from passevue.errors import StoreError
+from passevue.national.personal import Consents, InPerson
+from passevue.national.psc import open_psc
+from passevue.queue.store import Store
+from passevue.status.card_desk import CardDesk, Cards
+from passevue.status.observer import Observer
+from passevue.status.page import Page
+from passevue.status.people import open_people
+from passevue.status.people_pages import People
+from passevue.zones.cards import FarCards
+from passevue.zones.ground import Ground, Running
+from passevue.zones.in_person import FarConsents
+
+TEND_EVERY_S = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PageZone:
+    """The zone, opened: `running` in the order in which it stops."""
+
+    page: Page
+    running: tuple[Running, ...]
+
+
+async def open_page(
+    ground: Ground, open_things: AsyncExitStack, desk: CardDesk | None, in_person: InPerson | None, *, alone: bool
+) -> PageZone:
+    """`in_person` None: national is another process; `alone`: host is, and has the desk."""
+    cards: Cards | None = desk
+    consents: Consents | None = in_person
+    running: list[Running] = []
+    if alone and ground.config.trust is not None:
+        far_cards = FarCards(ground.meeting)
+        cards = far_cards
+        running.append(Running("card-line", far_cards.line.run))
+    if consents is None:
+        far = FarConsents(ground.meeting)
+        consents = far
+        running += [Running("in-person-line", far.line.run), Running("room", lambda: _tend(ground.store))]
+    psc = await asyncio.to_thread(open_psc, ground.config, ground.clock)
+    if psc is not None:
+        await open_things.enter_async_context(psc)
+        running.append(Running("psc", psc.run))
+    people = await asyncio.to_thread(
+        open_people, ground.config, ground.store, ground.trail, ground.clock, cards=cards, psc=psc, in_person=consents
+    )
+    await people.sign_in.account.start()
+    page = await asyncio.to_thread(_page, ground, people)
+    return PageZone(page, (Running("page", page.run), Running("sign-in", people.sign_in.run), *running))
+
+
+def _page(ground: Ground, people: People) -> Page:
+    config = ground.config
+    observer = Observer(config, ground.store, ground.register, clock=ground.clock)
+    zone = ZoneInfo(config.box.timezone)
+    sock = ground.passed("page")
+    return Page(config.page, observer.summary, zone, metrics=ground.metrics, people=people, sock=sock)
+
+
+async def _tend(store: Store) -> None:
+    """Measure the room now and then: where the dispatcher runs, it does."""
+    while True:
+        try:
+            await store.tend()
+        except StoreError as err:
+            log.error("queue_not_tended", error=err.message)
+        await asyncio.sleep(TEND_EVERY_S)
