@@ -12,7 +12,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,12 +68,21 @@ KeyFile = Annotated[Path, AfterValidator(_among_credentials)]
 KeyPlace = Annotated[Path | TokenKeyUri, PlainValidator(_key_place)]
 
 Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any that is free
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 Oid = Annotated[str, Field(max_length=64, pattern=r"^[0-2](\.(0|[1-9]\d*))+$")]
 HttpAddress = Annotated[str, Field(max_length=500, pattern=r"^https?://[!-~]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Host = Annotated[
+    str, Field(max_length=253, pattern=r"^([0-9A-Za-z_]([0-9A-Za-z_-]*[0-9A-Za-z_])?\.?)+$|^[0-9A-Fa-f:.]+$")
+]
+InterfaceName = Annotated[str, Field(pattern=r"^(en|eth)[0-9a-z]{1,12}$")]
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+PRIVATE: tuple[Network, ...] = (  # RFC 1918, RFC 4193, link-local
+    IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"),
+    IPv4Network("169.254.0.0/16"), IPv6Network("fc00::/7"), IPv6Network("fe80::/10"),
+)  # fmt: skip
 
 
 class Section(BaseModel):
@@ -269,6 +278,30 @@ class Page(Section):
     tls: Tls | None = Field(None, description="HTTPS when set; without it people sign in on this machine only")
 
 
+class Wire(Section):
+    """One network connection of the appliance."""
+
+    interface: InterfaceName | None = Field(
+        None, description="name of the network interface, e.g. enp1s0; left out: whichever there is"
+    )
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = Field(
+        (), description="fixed addresses with their prefix; empty: DHCP"
+    )
+    gateway: Address | None = Field(None, description="router of this side, when the addresses are fixed")
+    routes: tuple[Network, ...] = Field((), description="other networks reached through that router")
+
+
+class Surroundings(Section):
+    """The appliance's own place on the networks; elsewhere the system's settings hold, and this is not read."""
+
+    inside: Wire = Wire()
+    outside: Wire | None = None
+    resolvers: tuple[Address, ...] = Field((), description="DNS servers; empty: those that DHCP names")
+    page: tuple[Network, ...] = Field(PRIVATE, description="networks whose browsers may open the page")
+    time: tuple[Host, ...] = Field(("2.debian.pool.ntp.org",), description="NTP servers")
+    time_nts: tuple[Host, ...] = Field((), description="NTP servers that prove who they are (NTS)")
+
+
 class Config(Section):
     """The whole file."""
 
@@ -283,6 +316,7 @@ class Config(Section):
     trust: Trust | None = None
     queue: Queue = Queue()
     page: Page = Page()
+    network: Surroundings = Surroundings()
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -373,6 +407,10 @@ _FRENCH = {
     "url_type": "une adresse entre guillemets est attendue",
     "ip_v4_network": "un réseau est attendu, par exemple 192.168.1.0/24",
     "ip_v6_network": "un réseau est attendu, par exemple fd00::/64",
+    "ip_v4_address": "une adresse est attendue, par exemple 192.168.1.10",
+    "ip_v6_address": "une adresse est attendue, par exemple fd00::10",
+    "ip_v4_interface": "une adresse avec son préfixe est attendue, par exemple 192.168.1.10/24",
+    "ip_v6_interface": "une adresse avec son préfixe est attendue, par exemple fd00::10/64",
     "ip_any_network": "un réseau est attendu, par exemple 192.168.1.0/24",
     "pkcs11_uri": "{hint}",
     "path_type": "un chemin de fichier entre guillemets est attendu",

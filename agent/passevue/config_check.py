@@ -51,6 +51,7 @@ def contradictions(config: Config) -> Iterator[ConfigError]:
     yield from _structures(config)
     yield from _addresses(config)
     yield from _psc(config)
+    yield from _wires(config)
     yield from _the_rest(config)
 
 
@@ -71,6 +72,7 @@ def _networks(config: Config) -> Iterator[ConfigError]:
     """No list of neighbours is the whole internet: a setting never turns a control off (design § 8)."""
     lists = {"ris.senders": config.ris.senders}
     lists |= {f"modality.callers.{title}": networks for title, networks in config.modality.callers.items()}
+    lists["network.page"] = config.network.page
     for key, networks in lists.items():
         if any(_everything(network) for network in networks):
             yield ConfigError(
@@ -133,6 +135,35 @@ def _psc(config: Config) -> Iterator[ConfigError]:
         # A browser on this machine may come back without TLS (RFC 8252 § 7.3): nothing crosses the network.
         if url is not None and url.scheme != "https" and not _loopback(url):
             yield ConfigError(key, "is neither https nor this machine", hint="L'adresse doit commencer par https://.")
+
+
+def _wires(config: Config) -> Iterator[ConfigError]:
+    """Two wires are told apart by name, and a fixed address belongs to one of them."""
+    inside, outside = config.network.inside, config.network.outside
+    wires = {"inside": inside} if outside is None else {"inside": inside, "outside": outside}
+    for name, wire in wires.items():
+        if wire.interface is None and (outside is not None or wire.addresses):
+            yield ConfigError(
+                f"network.{name}.interface",
+                "is needed with two wires or a fixed address",
+                hint="Indiquez le nom de l'interface réseau, par exemple enp1s0.",
+            )
+        if wire.addresses and wire.gateway is None and wire.routes:
+            yield ConfigError(
+                f"network.{name}.gateway", "is needed by routes", hint="Indiquez le routeur qui mène à ces réseaux."
+            )
+        if wire.gateway is not None and not any(wire.gateway in address.network for address in wire.addresses):
+            yield ConfigError(
+                f"network.{name}.gateway",
+                "is not on the network of a fixed address",
+                hint="Le routeur doit être dans le réseau d'une des adresses fixes de ce câble.",
+            )
+    if outside is not None and inside.interface is not None and inside.interface == outside.interface:
+        yield ConfigError(
+            "network.outside.interface",
+            "is also network.inside.interface",
+            hint="Les deux câbles sont deux interfaces différentes ; avec un seul câble, ôtez [network.outside].",
+        )
 
 
 def _the_rest(config: Config) -> Iterator[ConfigError]:

@@ -9,7 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ TITLES = {
     "trust": "Les cartes CPS : autorités reconnues. Section absente : pas de connexion par carte",
     "queue": "La file d'attente durable",
     "page": "La page d'état, à l'usage du cabinet",
+    "network": "Les réseaux de l'appareil lui-même ; ailleurs, le système règle les siens et ceci n'est pas lu",
+    "network.inside": "Le câble du cabinet : RIS, modalités, PACS, navigateurs",
+    "network.outside": "Le câble du réseau national, si l'appareil en a deux ; section absente : un seul câble",
     "ris.tls": "Certificat du boîtier pour chiffrer le lien avec le RIS",
     "modality.tls": "Certificat du boîtier pour chiffrer le lien DICOM (réception)",
     "pacs.tls": "Certificat du boîtier pour chiffrer le lien DICOM vers le PACS",
@@ -130,9 +133,25 @@ FRENCH = {
     "page.host": "adresse d'écoute",
     "page.port": "port d'écoute",
     "page.names": "noms sous lesquels on ouvre la page, outre le nom et les adresses de cette machine",
+    "inside.interface": "nom de l'interface réseau du cabinet ; sans ce réglage : celle qui est là",
+    "inside.addresses": "adresses fixes, avec leur préfixe ; vide : DHCP",
+    "inside.gateway": "routeur de ce côté, avec des adresses fixes",
+    "inside.routes": "autres réseaux du cabinet joints par ce routeur",
+    "outside.interface": "nom de l'interface réseau qui mène au réseau national",
+    "outside.addresses": "adresses fixes, avec leur préfixe ; vide : DHCP",
+    "outside.gateway": "routeur de ce côté, avec des adresses fixes",
+    "outside.routes": "autres réseaux joints par ce routeur",
+    "network.resolvers": "serveurs DNS ; vide : ceux que donne DHCP",
+    "network.page": "réseaux dont les navigateurs peuvent ouvrir la page",
+    "network.time": "serveurs de temps (NTP)",
+    "network.time_nts": "serveurs de temps qui prouvent qui ils sont (NTS)",
 }
 
 EXAMPLES: dict[str, Any] = {
+    "inside.interface": "enp1s0",
+    "inside.gateway": "192.168.1.254",
+    "outside.interface": "enp2s0",
+    "outside.gateway": "192.0.2.1",
     "tls.certificate": "passevue.pem",
     "tls.key": "passevue.key",
     "tls.client_authority": "voisins.pem",
@@ -254,6 +273,15 @@ def _toml(value: object) -> str:
             return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
         case list() | tuple():
             return "[" + ", ".join(_toml(item) for item in value) + "]"
-        case str() | Path() | IPv4Network() | IPv6Network():
+        case (
+            str()
+            | Path()
+            | IPv4Address()
+            | IPv6Address()
+            | IPv4Interface()
+            | IPv6Interface()
+            | IPv4Network()
+            | IPv6Network()
+        ):
             return json.dumps(str(value), ensure_ascii=False)  # a JSON string without control characters is a TOML one
     raise TypeError(f"no TOML form for {type(value).__name__}")
