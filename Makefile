@@ -2,12 +2,13 @@
 #   make demo            simulated neighbours, the box, its page (ONCE=1: plays the story once and exits)
 #   make test            every test that this machine can run; names what it left out and why
 #   make bench           figures side by side with dcmtk, Orthanc, pynetdicom; table and bench.json
+#   make image           the appliance's disk image, signed with keys of its own (IMAGE="--profile production …"); image/README.md
 #   make lock            renews the hashed requirements (needs the network)
 SHELL := /bin/bash
 PY    := .venv/bin/python
 ONCE  ?=
 
-.PHONY: demo test bench fuzz lock clean setup
+.PHONY: demo test bench fuzz image lock clean setup
 demo: setup
 	@$(PY) -m tests.demo $(if $(ONCE),--once)
 
@@ -22,6 +23,9 @@ fuzz: setup
 
 setup:
 	@tests/setup.sh
+
+image:
+	@image/build.py $(IMAGE)
 
 lock:
 	@tests/lock.sh

@@ -127,6 +127,11 @@ def _git(*argv: str) -> str:
     return subprocess.run(["git", "-C", REPOSITORY, *argv], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def _files(tree: str) -> list[str]:
+    """The files of a tree that are, or are about to be, in the repository; not what programs left there."""
+    return sorted(name for name in _git("ls-files", "--cached", "--others", "--exclude-standard", tree).splitlines() if (REPOSITORY / name).exists())
+
+
 # --- steps -----------------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +232,7 @@ def lay_out(order: Order, wheels: Path) -> Path:
             "install",
         )  # fmt: skip
         shutil.rmtree(python / "bin", ignore_errors=True)
-        for name in _git("ls-files", "agent/passevue").splitlines():
+        for name in _files("agent/passevue"):
             _copy(REPOSITORY / name, python / Path(name).relative_to("agent"))
         told = python / f"passevue-{_version()}.dist-info/METADATA"
         told.parent.mkdir()
@@ -247,7 +252,7 @@ def lay_out(order: Order, wheels: Path) -> Path:
 def _overlay(stage: Path) -> None:
     """Units (systemd/) and the updater's files (image/rauc/overlay/): trees laid out as they land."""
     for tree in ("systemd", "image/rauc/overlay"):
-        for name in _git("ls-files", tree).splitlines():
+        for name in _files(tree):
             inner = Path(name).relative_to(tree)
             if inner.parts[0] in ("usr", "etc"):
                 _copy(REPOSITORY / name, stage / inner)

@@ -14,10 +14,10 @@ tools tree of the image), or the one on the path.
 import argparse
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -83,12 +83,31 @@ def lay_out(out: Path, folder: Path) -> str:
     (folder / "manifest.raucm").write_text(
         MANIFEST.format(compatible=COMPATIBLE, version=meta["version"], build=meta["epoch"])
     )
-    shutil.copyfile(HERE / "hook", folder / "hook")
-    (folder / "hook").chmod(0o755)
-    (folder / "slots").mkdir()
-    for module in sorted((OVERLAY / "slots").glob("*.py")):
-        shutil.copyfile(module, folder / "slots" / module.name)
+    write_hook(folder / "hook")
     return str(meta["version"])
+
+
+def write_hook(target: Path) -> None:
+    """The hook and the slots package in one file, as Python runs it: a bundle holds no folders (RAUC 1.13 refuses
+    them).
+    """
+    modules = {f"slots/{path.name}": path for path in sorted((OVERLAY / "slots").glob("*.py"))}
+    with target.open("wb") as file:
+        file.write(b"#!/usr/bin/python3 -BI\n")
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, path in {"__main__.py": HERE / "hook", **modules}.items():
+                packed.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    target.chmod(0o755)
+
+
+def box_conf(folder: Path, keyring: Path, purpose: str = "codesign-rauc") -> Path:
+    """The part of the box's configuration that says whom it believes."""
+    conf = folder / "rauc.conf"
+    conf.write_text(
+        f"[system]\ncompatible={COMPATIBLE}\nbootloader=noop\nbundle-formats=verity\n"
+        f"[keyring]\npath={keyring}\ncheck-crl=true\ncheck-purpose={purpose}\n"
+    )
+    return conf
 
 
 def _blocks(source: Path, target: Path) -> None:
@@ -114,9 +133,9 @@ def make(out: Path, keys: Path, rauc: list[str]) -> Path:
         keyring.write_bytes((keys / "rauc-ca.crt").read_bytes() + crl)
         made = out / f"passevue-{version}.raucb"
         draft = Path(scratch) / made.name
-        ours = [f"--keyring={keyring}"]
-        _run([*rauc, "bundle", f"--cert={keys / 'rauc.crt'}", f"--key={keys / 'rauc.key'}", *ours, folder, draft])
-        _run([*rauc, "extract", *ours, draft, Path(scratch) / "again"])
+        asking = [*rauc, f"--conf={box_conf(Path(scratch), keyring)}"]
+        _run([*asking, "bundle", f"--cert={keys / 'rauc.crt'}", f"--key={keys / 'rauc.key'}", folder, draft])
+        _run([*asking, "extract", draft, Path(scratch) / "again"])
         for name in ("root.img", "verity.img", "uki.img", "meta.json", "hook"):
             if (Path(scratch) / "again" / name).read_bytes() != (folder / name).read_bytes():
                 raise BundleError(f"{name} comes out of the bundle otherwise than it went in")
