@@ -43,6 +43,7 @@ def smbios() -> list[str]:
     program = base64.b64encode(_GUEST.read_bytes()).decode()
     unit = f"""[Unit]
 Description=Console of the tests
+ConditionPathExists=!/etc/initrd-release
 DefaultDependencies=no
 After=systemd-tmpfiles-setup-dev.service
 IgnoreOnIsolate=yes

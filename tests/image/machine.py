@@ -81,6 +81,7 @@ class Machine:
         self.cuts = 0
         self.disk_said = ""  # what a fickle disk lost at the last cut
         self._qmp: Qmp | None = None
+        self._plugged: set[str] = set()  # what is there and was not at first, or the reverse
         self.console = Console(self._run / "console.sock")
         self.reader = VscardLink(self._run / "card.sock") if self.hardware.reader else None
         self.serial_log = state.folder / "serial.log"
@@ -92,6 +93,9 @@ class Machine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         await self.cut_power()
         if self.reader:
             await asyncio.to_thread(self.reader.close)
@@ -133,6 +137,7 @@ class Machine:
                 self._qemu.kill()
             await self._qemu.wait()
             self._qemu = None
+        self._plugged = set()
         await self._disk_off()
         await self._tpm.power_off()
         self._leave_the_place()
@@ -186,16 +191,27 @@ class Machine:
     async def plug(self, driver: str, id: str, **properties: object) -> None:
         properties.setdefault("bus", "usb.0")
         await self.qmp.execute("device_add", driver=driver, id=id, **properties)
+        self._plugged ^= {id}
 
     async def unplug(self, id: str) -> None:
         after = len(self.qmp.events)
         await self.qmp.execute("device_del", id=id)
         await self.qmp.event("DEVICE_DELETED", lambda data: data.get("device") == id, after=after, wait_s=60)
+        self._plugged ^= {id}
 
-    async def add_drive(self, file: Path, id: str) -> None:
+    @property
+    def as_soldered(self) -> bool:
+        """Nothing was plugged in or pulled out since the machine was switched on."""
+        return not self._plugged
+
+    async def add_drive(self, file: Path, id: str, *, read_only: bool = False) -> None:
         """A raw file as a drive, for a stick: `plug("usb-storage", id="stick", drive=id)`."""
         await self.qmp.execute(
-            "blockdev-add", driver="raw", node_name=id, file={"driver": "file", "filename": str(file)}
+            "blockdev-add",
+            driver="raw",
+            node_name=id,
+            read_only=read_only,
+            file={"driver": "file", "filename": str(file)},
         )
 
     # The guest seen from outside

@@ -1,0 +1,105 @@
+"""Makes a box out of a machine that has booted for the first time: configuration, certificates, sealed keys.
+
+As a site would get it, but by the tests' console: the configuration in its place, each key as an encrypted credential
+that only this machine's TPM opens. The neighbours are the tests' peers, which the guest sees at 10.0.2.2.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.image.machine import HOST, Machine
+from tests.peers.pki import Pki
+from tests.peers.ris import Site as Centre
+
+FOLDER = "/var/lib/passevue/config"
+CREDENTIALS = "/var/lib/passevue/credentials"
+CENTRE = Centre()
+DMP_PORT = 18_443  # of the peer on this host, where a test starts one
+
+
+class Site:
+    """Certificates of one centre, in a folder of this host, and what the box is told of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pki = Pki(folder)
+        self.keys = self.pki.structure(CENTRE.id)
+
+    def configuration(self, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+        sections: dict[str, dict[str, Any]] = {
+            "box": {
+                "name": "Boîtier d'essai",
+                "data_dir": "/var/lib/passevue",
+                "oid": "1.2.250.1.999.1.1.8121",
+                "realm": "test",
+                "retrieve_url": "https://db.essai.example/wado",
+            },
+            "registry": {
+                "url": f"https://{HOST}:{DMP_PORT}/si-dmp-server/v2/services",
+                "authority": "authority.pem",
+                "lps_homologation": "ESSAI-0001",
+            },
+            "ris": {"host": "0.0.0.0", "senders": ["10.0.0.0/8"]},
+            "modality": {"host": "0.0.0.0", "callers": {"MODALITE": ["10.0.0.0/8"]}},
+            "page": {"host": "0.0.0.0", "port": 443, "names": ["127.0.0.1"]},
+        }
+        for name, values in (more or {}).items():
+            sections[name] = {**sections.get(name, {}), **values}
+        lines = [_table(name, values) for name, values in sections.items()]
+        structure = {
+            "id": CENTRE.id,
+            "name": CENTRE.name,
+            "auth_certificate": "auth.pem",
+            "auth_key": "key_auth.pem",
+            "sign_certificate": "sign.pem",
+            "sign_key": "key_sign.pem",
+        }
+        text = "\n".join([*lines, "[[structures]]", *_pairs(structure)]) + "\n"
+        tomllib.loads(text)
+        return text
+
+    async def configure(self, machine: Machine) -> None:
+        for name, path in (
+            ("authority.pem", self.pki.authority),
+            ("auth.pem", self.keys.auth_certificate),
+            ("sign.pem", self.keys.sign_certificate),
+        ):
+            await put(machine, f"{FOLDER}/{name}", path.read_bytes())
+        for zone in ("national",):
+            for name, path in (("auth.pem", self.keys.auth_key), ("sign.pem", self.keys.sign_key)):
+                await seal(machine, f"{CREDENTIALS}/{zone}/{name}", f"key_{name}", path.read_bytes())
+        await put(machine, f"{FOLDER}/passevue.toml", self.configuration().encode())
+
+    async def ready(self, machine: Machine) -> None:
+        """Wait until every zone of the configured box runs."""
+        for zone in ("intake", "national", "page", "host"):
+            await machine.console.run(
+                "sh", "-c", f"until systemctl -q is-active passevue-{zone}; do sleep 1; done", timeout_s=300
+            )
+
+
+async def put(machine: Machine, path: str, data: bytes, *, mode: str = "0640", owner: str = "root:passevue") -> None:
+    """A file of the guest, written by rename, as the box itself does."""
+    script = 'cat >"$1.new" && chown "$2" "$1.new" && chmod "$3" "$1.new" && sync "$1.new" && mv "$1.new" "$1"'
+    await machine.console.run("sh", "-c", script, "sh", path, owner, mode, stdin=data)
+
+
+async def seal(machine: Machine, path: str, name: str, data: bytes) -> None:
+    """A credential that this machine's TPM alone opens, under the name by which systemd hands it over."""
+    await machine.console.run("systemd-creds", "encrypt", f"--name={name}", "-", path, stdin=data)
+
+
+def _table(name: str, values: Mapping[str, Any]) -> str:
+    return "\n".join([f"[{name}]", *_pairs(values), ""])
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in values.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers, booleans and lists are TOML as they are JSON

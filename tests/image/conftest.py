@@ -1,0 +1,114 @@
+"""Tests of the image: on virtual PCs, one at a time, so only when asked for: `make image-test`.
+
+PASSEVUE_IMAGE names the folder under image/build/out; PASSEVUE_CUTS says how often a test of power cuts does it.
+"""
+
+import asyncio
+import inspect
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.image import lab as laboratory
+from tests.image.artefacts import BUILD, Image, NoImage, image
+from tests.image.lab import Lab
+from tests.image.machine import Machine
+
+HERE = Path(__file__).parent
+LONGEST_S = 3600  # of one test with the boots it needs, on a machine with other work
+_left_out = 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "image: boots the image in a virtual PC")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    global _left_out
+    ours = [item for item in items if HERE in item.path.parents and "needs_no_machine" not in item.keywords]
+    if not os.environ.get("PASSEVUE_IMAGE"):
+        config.hook.pytest_deselected(items=ours)
+        items[:] = [item for item in items if item not in ours]
+        _left_out = len(ours)
+        return
+    for item in ours:
+        item.add_marker(pytest.mark.image)
+        item.add_marker(pytest.mark.timeout(LONGEST_S, func_only=False))
+        if inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if _left_out:
+        terminalreporter.write_line(f"{_left_out} tests of the image left out: make image-test runs them")
+    figures = config.stash.get(FIGURES, {})
+    if figures:
+        terminalreporter.section("measured")
+        for name, value in figures.items():
+            terminalreporter.write_line(f"{name:<60} {value}")
+
+
+FIGURES = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A line for the person who waits, whatever pytest captures."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+
+    def line(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(f"    » {text}")
+
+    return line
+
+
+@pytest.fixture(scope="session")
+def the_image() -> Image:
+    try:
+        found = image(os.environ["PASSEVUE_IMAGE"])
+    except NoImage as none:
+        pytest.fail(str(none))
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lab(the_image: Image, say: Callable[[str], None], request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    """First and second boot are done once, for all tests."""
+    folder = laboratory.folder_of(the_image)
+    kept = folder.exists() and laboratory.kept()
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if stale := the_image.stale():
+        say(f"this image is older than the tree: {stale}")
+    here = Lab(the_image, folder, say)
+    await here.prepare()
+    try:
+        yield here
+    finally:
+        await here.close()
+        request.config.stash[FIGURES] = here.figures
+        (BUILD / "test").mkdir(parents=True, exist_ok=True)
+        (BUILD / "test/figures.json").write_text(json.dumps(here.figures, indent=1, ensure_ascii=False) + "\n")
+        if not here.keep:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def box(lab: Lab) -> Machine:
+    """The configured box, running; what the tests before have done to it is undone."""
+    return await lab.box()
+
+
+@pytest.fixture
+def cuts() -> int:
+    return int(os.environ.get("PASSEVUE_CUTS", "3"))

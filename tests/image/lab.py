@@ -1,0 +1,180 @@
+"""The place where the appliance is tested: one image, one virtual PC at a time, what was measured on the way.
+
+    lab.first_boot      what the fresh image said at its first boot
+    await lab.box()     the configured box, running, exactly as it was after its second boot (a snapshot: seconds)
+    async with lab.machine(lab.fresh("name")) as machine: ...        a machine of one's own, switched off
+    lab.provisioned("name")                                          its copy after first boot and configuration
+
+A first and a second boot cost minutes without hardware virtualisation, so all tests share them. PASSEVUE_IMAGE_KEEP=1
+keeps them for the next run of the same image too (to write tests with; never where results count).
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tests.image import firmware
+from tests.image.artefacts import BUILD, Image
+from tests.image.configured import Site
+from tests.image.machine import Hardware, Machine
+from tests.image.state import State
+
+PORTS = {"page": 443, "ris": 2575, "modality": 11112}
+BOOT_S = 600  # an emulated machine on two busy cores; alone it takes a tenth of it
+READY = "ready"
+
+
+@dataclass
+class Boot:
+    """One start, as seen from outside and inside. Seconds since the power button."""
+
+    console_s: float = 0.0
+    page_s: float = 0.0
+    said: dict[str, str] = field(default_factory=dict)  # by command line
+
+
+@dataclass
+class Lab:
+    image: Image
+    folder: Path
+    say: Callable[[str], None]
+    figures: dict[str, str] = field(default_factory=dict)
+    first_boot: Boot = field(default_factory=Boot)
+    second_boot: Boot = field(default_factory=Boot)
+
+    def __post_init__(self) -> None:
+        self.keep = kept()
+        self.site = Site(self.folder / "site")
+        self.variables = firmware.enrolled(self.image.keys, self.folder / "variables.fd")
+        self._box: Machine | None = None
+
+    # Machines
+
+    def fresh(self, name: str) -> State:
+        return State.new(self._place(name), self.image.disk, self.variables)
+
+    def provisioned(self, name: str) -> State:
+        return State(self.folder / "provisioned").copy(self._place(name))
+
+    def machine(self, state: State, hardware: Hardware | None = None) -> "Own":
+        return Own(self, state, hardware)
+
+    async def box(self) -> Machine:
+        """The shared box, as it was when it was ready: whatever the test before has done to it is undone."""
+        if self._box is None:
+            self._box = Machine(State(self.folder / "box"), ports=PORTS)
+        if self._box.on and self._box.as_soldered:
+            await self._box.go_back_to(READY)
+        else:
+            await self._box.cut_power()
+            await self._box.switch_on(READY)
+        await self._box.console.answers(60)
+        return self._box
+
+    async def put_away(self) -> None:
+        """The shared box is switched off: there is place for another."""
+        if self._box:
+            await self._box.cut_power()
+
+    async def close(self) -> None:
+        if self._box:
+            await self._box.close()
+
+    # The first boots
+
+    async def prepare(self) -> None:
+        """From the image to the box that is ready."""
+        told = self.folder / "boots.json"
+        if told.exists():
+            boots = json.loads(told.read_text())
+            self.first_boot, self.second_boot = Boot(**boots["first"]), Boot(**boots["second"])
+            self.figures = boots["figures"]
+            return
+        async with Machine(self.fresh("provisioned"), ports=PORTS) as machine:
+            self.say("first boot: partitions, encryption, keys")
+            self.first_boot = await self._boot(machine, FIRST)
+            self.say(f"first boot: the page answered after {self.first_boot.page_s:.0f} s; configuring")
+            await self.site.configure(machine)
+            await machine.console.run("systemctl", "poweroff", check=False)
+            await machine.gone(180)
+        async with Machine(self.provisioned("box"), ports=PORTS) as machine:
+            self.say("second boot")
+            self.second_boot = await self._boot(machine, SECOND)
+            self.say(f"second boot: the page answered after {self.second_boot.page_s:.0f} s")
+            await self.site.ready(machine)
+            await machine.save(READY)
+        self.figures["first boot, power to page"] = f"{self.first_boot.page_s:.0f} s"
+        self.figures["second boot, power to page"] = f"{self.second_boot.page_s:.0f} s"
+        boots = {"first": asdict(self.first_boot), "second": asdict(self.second_boot), "figures": self.figures}
+        told.write_text(json.dumps(boots, indent=1))
+
+    async def _boot(self, machine: Machine, commands: tuple[str, ...]) -> Boot:
+        boot = Boot()
+        await machine.switch_on()
+
+        async def page() -> None:
+            await machine.serves("/healthz", BOOT_S)
+            boot.page_s = time.monotonic() - machine.switched_on
+
+        async def console() -> None:
+            await machine.console.answers(BOOT_S)
+            boot.console_s = time.monotonic() - machine.switched_on
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(page())
+            group.create_task(console())
+        await machine.console.run("systemctl", "is-system-running", "--wait", timeout_s=BOOT_S, check=False)
+        for command in commands:
+            boot.said[command] = (await machine.console.run("sh", "-c", command, check=False)).out
+        return boot
+
+    def _place(self, name: str) -> Path:
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+
+class Own:
+    """A machine of a test's own; the shared box is switched off meanwhile."""
+
+    def __init__(self, lab: Lab, state: State, hardware: Hardware | None) -> None:
+        self._lab = lab
+        self._machine = Machine(state, ports=PORTS, hardware=hardware)
+
+    async def __aenter__(self) -> Machine:
+        await self._lab.put_away()
+        return self._machine
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._machine.close()
+
+
+def kept() -> bool:
+    return os.environ.get("PASSEVUE_IMAGE_KEEP") == "1"
+
+
+def folder_of(image: Image) -> Path:
+    return BUILD / "test" / image.root_hash[:16]
+
+
+# What is asked at the end of each boot, once.
+FIRST = (
+    "journalctl -b -o cat -u systemd-repart.service --no-pager",
+    "lsblk -J -o NAME,TYPE,FSTYPE,PARTLABEL,PARTUUID,SIZE,MOUNTPOINTS",
+    "cat /proc/cmdline",
+    "systemctl --failed --plain --no-legend",
+    "systemctl is-system-running",
+    "cat /etc/machine-id",
+)
+SECOND = (
+    "systemd-analyze time",
+    "systemctl --failed --plain --no-legend",
+    "systemctl is-system-running",
+    "cat /proc/cmdline",
+    "cat /etc/machine-id",
+)

@@ -1,0 +1,76 @@
+"""What somebody plugs into the running box (USB-01 to USB-03): nothing works but a reader of the list."""
+
+import asyncio
+from pathlib import Path
+
+from tests.image.machine import Machine
+from tests.image.waiting import eventually
+
+STICK, KEYBOARD, NETWORK, TABLET = "46f4:0001", "0627:0001", "0525:a4a2", "0627:0001"
+SEEN = """for d in /sys/bus/usb/devices/*-*; do [ -e $d/idVendor ] &&
+ echo "$(cat $d/idVendor):$(cat $d/idProduct) $(cat $d/authorized) $(ls $d | grep -c ':')"; done; true"""
+
+
+async def devices(box: Machine) -> dict[str, tuple[str, int]]:
+    """vendor:product of what is plugged in: `authorized`, and how many interfaces the kernel shows."""
+    lines = (await box.console.run("sh", "-c", SEEN)).out.splitlines()
+    return {name: (allowed, int(count)) for name, allowed, count in (line.split() for line in lines)}
+
+
+async def seen(box: Machine, name: str, wait_s: float = 60) -> tuple[str, int]:
+    await eventually(lambda: devices(box), lambda found: name in found, wait_s)
+    await asyncio.sleep(3)  # time for somebody to let it in
+    return (await devices(box))[name]
+
+
+async def inventory(box: Machine) -> str:
+    """Everything that a device could have become: drives, inputs, networks, terminals."""
+    command = "ls /sys/block /sys/class/input /sys/class/net /sys/class/tty /dev/hidraw* 2>/dev/null; true"
+    return (await box.console.run("sh", "-c", command)).out
+
+
+async def refused(box: Machine) -> str:
+    """What the box says of devices that it refuses: its journal since the snapshot."""
+    command = "journalctl -u passevue-host -o cat --no-pager | grep usb_refused | tail -n 5; true"
+    return (await box.console.run("sh", "-c", command)).out
+
+
+async def test_controllers_leave_new_devices_dead(box: Machine) -> None:
+    said = await box.console.run("sh", "-c", "cat /sys/bus/usb/devices/usb*/authorized_default")
+    assert set(said.out.split()) == {"0"}
+
+
+async def test_a_stick_stays_dead_and_is_told(box: Machine, tmp_path: Path) -> None:
+    before = await inventory(box)
+    stick = tmp_path / "stick.raw"
+    stick.write_bytes(bytes(1 << 20))
+    await box.add_drive(stick, "stick-drive", read_only=True)
+    await box.plug("usb-storage", id="stick", drive="stick-drive")
+    assert await seen(box, STICK) == ("0", 0)
+    assert await inventory(box) == before
+    assert STICK in await refused(box)
+
+
+async def test_a_keyboard_stays_dead_and_is_told(box: Machine) -> None:
+    before = await inventory(box)
+    await box.plug("usb-kbd", id="keyboard")
+    assert await seen(box, KEYBOARD) == ("0", 0)
+    assert await inventory(box) == before
+    assert KEYBOARD in await refused(box)
+
+
+async def test_a_network_card_stays_dead_and_is_told(box: Machine) -> None:
+    before = await inventory(box)
+    await box.plug("usb-net", id="network")
+    assert await seen(box, NETWORK) == ("0", 0)
+    assert await inventory(box) == before
+    assert NETWORK in await refused(box)
+
+
+async def test_what_is_behind_a_hub_is_judged_like_any_other(box: Machine) -> None:
+    before = await inventory(box)
+    await box.plug("usb-hub", id="hub", port="4")
+    await asyncio.sleep(3)
+    await box.plug("usb-kbd", id="keyboard", port="4.1")
+    assert await seen(box, KEYBOARD) == ("0", 0)
+    assert await inventory(box) == before
