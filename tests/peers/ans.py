@@ -24,7 +24,7 @@ from typing import Self
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from .pki_persons import Persons
@@ -41,6 +41,7 @@ class Fault(StrEnum):
     SLOW = "slow"  # a byte every now and then
     CUT = "cut"  # half of it, then nothing
     REDIRECT = "redirect"  # to another host
+    HELD = "held"  # nothing, until the fault is taken away; then it answers well
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,29 @@ class Lists:
             builder = builder.add_revoked_certificate(entry)
         return builder.sign(self.key, hash_algorithm or hashes.SHA256()).public_bytes(Encoding.DER)  # type: ignore[arg-type]
 
+    def long(self, count: int, width: int = 16) -> bytes:
+        """DER of a list with `count` serials of `width` octets, as long as the real ones; in one go, unlike `make`."""
+        begin = datetime.now(UTC) - timedelta(minutes=5)
+        algorithm = _der(0x30, bytes.fromhex("06092a864886f70d01010b0500"))  # sha256WithRSAEncryption
+        when = _der(0x17, begin.strftime("%y%m%d%H%M%SZ").encode())
+        until = _der(0x17, (begin + timedelta(days=7)).strftime("%y%m%d%H%M%SZ").encode())
+        first = 0x40 << 8 * (width - 1)
+        serials = ((first + at * 0x9E3779B97F4A7C15 % first).to_bytes(width, "big") for at in range(count))
+        entries = b"".join(_der(0x30, _der(0x02, serial) + when) for serial in serials)
+        number = _der(0x30, _der(0x06, bytes.fromhex("551d14")) + _der(0x04, _der(0x02, b"\x01")))
+        tail = _der(0x30, entries) + _der(0xA0, _der(0x30, number))
+        tbs = _der(0x30, b"\x02\x01\x01" + algorithm + self.authority.subject.public_bytes() + when + until + tail)
+        signature = self.key.sign(tbs, padding.PKCS1v15(), hashes.SHA256())
+        return _der(0x30, tbs + algorithm + _der(0x03, b"\x00" + signature))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content
+
 
 class Ans:
     """The server. `requests` are the paths asked for."""
@@ -108,6 +132,8 @@ class Ans:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path)
+        while self.fault is Fault.HELD:  # noqa: ASYNC110 - a switch, not an event
+            await asyncio.sleep(0.02)
         content = self._content.get(request.path)
         if content is None:
             return web.Response(status=404)

@@ -55,6 +55,22 @@ def test_a_key_that_is_not_rsa_is_refused(paths: KeyPaths) -> None:
         read_pem(paths.certificate.read_bytes(), curve)
 
 
+@pytest.mark.parametrize("part", ["dmp1", "dmq1", "iqmp"])
+@pytest.mark.parametrize("change", [2, 1 << 40, -4])
+def test_a_key_that_is_damaged_inside_is_refused(paths: KeyPaths, part: str, change: int) -> None:
+    """Its public half is still that of the certificate. OpenSSL mends one fault by the exponent; both are wrong here."""
+    whole = paths.load()[1].private_numbers()
+    parts = {name: getattr(whole, name) for name in ("p", "q", "d", "dmp1", "dmq1", "iqmp")}
+    parts[part] += change
+    parts["d"] += 2
+    key = rsa.RSAPrivateNumbers(public_numbers=whole.public_numbers, **parts).private_key(
+        unsafe_skip_rsa_key_validation=True
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    with pytest.raises(Unreadable, match="damaged"):
+        read_pem(paths.certificate.read_bytes(), pem)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_key_or_our_own_error(paths: KeyPaths, content: bytes) -> None:
     for certificate, key in ((content, content), (paths.certificate.read_bytes(), content)):
