@@ -100,14 +100,22 @@ def write_hook(target: Path) -> None:
     target.chmod(0o755)
 
 
-def box_conf(folder: Path, keyring: Path, purpose: str = "codesign-rauc") -> Path:
+def box_conf(folder: Path, keyring: Path, rauc: list[str]) -> Path:
     """The part of the box's configuration that says whom it believes."""
     conf = folder / "rauc.conf"
     conf.write_text(
         f"[system]\ncompatible={COMPATIBLE}\nbootloader=noop\nbundle-formats=verity\n"
-        f"[keyring]\npath={keyring}\ncheck-crl=true\ncheck-purpose={purpose}\n"
+        f"[keyring]\npath={keyring}\ncheck-crl=true\ncheck-purpose={purpose(rauc)}\n"
     )
     return conf
+
+
+def purpose(rauc: list[str]) -> str:
+    """What a signer's certificate is for, by the name this RAUC knows: `codesign-rauc` came with 1.9; Debian 12 has
+    1.8.
+    """
+    told = _run([*rauc, "--version"]).split()[-1]
+    return "codesign-rauc" if tuple(int(part) for part in told.split(".")[:2]) >= (1, 9) else "codesign"
 
 
 def _blocks(source: Path, target: Path) -> None:
@@ -133,7 +141,7 @@ def make(out: Path, keys: Path, rauc: list[str]) -> Path:
         keyring.write_bytes((keys / "rauc-ca.crt").read_bytes() + crl)
         made = out / f"passevue-{version}.raucb"
         draft = Path(scratch) / made.name
-        asking = [*rauc, f"--conf={box_conf(Path(scratch), keyring)}"]
+        asking = [*rauc, f"--conf={box_conf(Path(scratch), keyring, rauc)}"]
         _run([*asking, "bundle", f"--cert={keys / 'rauc.crt'}", f"--key={keys / 'rauc.key'}", folder, draft])
         _run([*asking, "extract", draft, Path(scratch) / "again"])
         for name in ("root.img", "verity.img", "uki.img", "meta.json", "hook"):
@@ -143,10 +151,11 @@ def make(out: Path, keys: Path, rauc: list[str]) -> Path:
     return made
 
 
-def _run(argv: list[object]) -> None:
+def _run(argv: list[object]) -> str:
     done = subprocess.run([str(part) for part in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         raise BundleError(f"{shlex.join(str(part) for part in argv)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
 
 
 def main() -> int:
