@@ -58,7 +58,7 @@ def test_a_key_that_is_not_rsa_is_refused(paths: KeyPaths) -> None:
 @pytest.mark.parametrize("part", ["dmp1", "dmq1", "iqmp"])
 @pytest.mark.parametrize("change", [2, 1 << 40, -4])
 def test_a_key_that_is_damaged_inside_is_refused(paths: KeyPaths, part: str, change: int) -> None:
-    """Its public half is still that of the certificate. OpenSSL mends one fault by the exponent; both are wrong here."""
+    """Its public half is still the certificate's. OpenSSL mends one fault by the exponent: both are wrong here."""
     whole = paths.load()[1].private_numbers()
     parts = {name: getattr(whole, name) for name in ("p", "q", "d", "dmp1", "dmq1", "iqmp")}
     parts[part] += change
