@@ -12,6 +12,7 @@ what lies on the verified root cannot change in one boot.
 import base64
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -299,17 +300,17 @@ def _radios(machine: Machine) -> str:
     return "".join(f"{folder} {name}\n" for folder in present for name in machine.names(f"/sys/class/{folder}"))
 
 
-CONFIGURED_SETS: Final = (
-    "cabinet", "outside", "ris4", "ris6", "modality4", "modality6", "page4", "page6", "intake_to4", "intake_to6",
-    "national_to4", "national_to6", "page_to4", "page_to6",
-)  # fmt: skip
+FILLED_BY_RULES: Final = re.compile(r".*_(open|pace)[46]")  # counts of strangers: as long as they like, and of no use
 
 
 def _configured_sets(machine: Machine) -> str:
     """The sets of the firewall that the configuration fills, with their elements, as one listing."""
+    whole = machine.ask_json("nft", "-j", "--terse", "list", "ruleset")["nftables"]
+    keys = [(each["set"]["family"], each["set"]["table"], each["set"]["name"]) for each in whole if "set" in each]
     found: list[Any] = []
-    for name in CONFIGURED_SETS:
-        found += machine.ask_json("nft", "-j", "list", "set", "inet", "passevue", name)["nftables"]
+    for key in keys:
+        if not FILLED_BY_RULES.fullmatch(key[2]):
+            found += machine.ask_json("nft", "-j", "list", "set", *key)["nftables"]
     return json.dumps({"nftables": found})
 
 
@@ -351,17 +352,6 @@ def _modules_known(machine: Machine) -> str:
 def _iommu_groups(machine: Machine) -> str:
     folder = "/sys/kernel/iommu_groups"
     return f"{len(machine.names(folder)) if machine.exists(folder) else 0}\n"
-
-
-def _usb_devices(machine: Machine) -> str:
-    """`name authorized descriptors` of each device, descriptors in hexadecimal."""
-    lines = []
-    for path in machine.glob("/sys/bus/usb/devices/*/descriptors"):
-        folder = path.removesuffix("/descriptors")
-        authorized = machine.read_text(f"{folder}/authorized", 64).strip()
-        raw = machine.read_bytes(path, 65536)
-        lines.append(f"{folder.rpartition('/')[2]} {authorized} {raw.hex()}\n")
-    return "".join(lines)
 
 
 def _firmware(machine: Machine) -> str:
@@ -408,8 +398,11 @@ TAKES: Final[dict[str, Take]] = {
     "ownerless": _ownerless,
     "sockets": _sockets,
     "units": _program("systemctl", "show", "--all", f"--property={UNIT_PROPERTIES}", "*.service", "*.socket"),
-    "manager": _program("systemctl", "show", "--property=RuntimeWatchdogUSec,WatchdogDevice,DefaultLimitCORE"),
+    "manager": _program("systemctl", "show", "--property=RuntimeWatchdogUSec,WatchdogDevice,WatchdogLastPingTimestamp"),
     "ctrl_alt_del": _program("systemctl", "show", "--property=Id,LoadState", "ctrl-alt-del.target"),
+    "rescue": _program(
+        "systemctl", "show", "--property=Id,LoadState,ExecStart,SuccessAction", "emergency.service", "rescue.service"
+    ),
     "enabled": _program("systemctl", "list-unit-files", "--state=enabled,enabled-runtime", "--plain", "--no-legend"),
     "failed": _program("systemctl", "list-units", "--state=failed", "--all", "--plain", "--no-legend"),
     "ruleset": _program("nft", "-j", "--terse", "list", "ruleset"),  # without elements: strangers fill some sets
@@ -420,6 +413,4 @@ TAKES: Final[dict[str, Take]] = {
     "llmnr": _program("resolvectl", "llmnr"),
     "mdns": _program("resolvectl", "mdns"),
     "dns": _program("resolvectl", "dns"),
-    "usb_default": _files("/sys/bus/usb/devices/usb*/authorized_default"),
-    "usb_devices": _usb_devices,
 }  # fmt: skip

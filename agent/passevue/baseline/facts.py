@@ -54,6 +54,10 @@ class Facts:
             return self.texts[name]
         raise Unreadable(f"{name}: {self.missing.get(name, 'not collected')}")
 
+    def absent(self, name: str) -> bool:
+        """Whether the machine has no such file, which says something too; other failures are no answer."""
+        return name not in self.texts and self.missing.get(name, "").startswith("FileNotFoundError")
+
     def tree(self, name: str) -> Any:
         """A fact that is JSON. Raises: Unreadable."""
         try:

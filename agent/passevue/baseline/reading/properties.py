@@ -33,6 +33,11 @@ def read_units(text: str) -> dict[str, Properties]:
     return {each["Id"]: each for each in blocks}
 
 
+def is_ours(unit: Properties) -> bool:
+    """A service of this project that keeps running: not one that does a thing and ends."""
+    return unit["Id"].startswith("passevue-") and unit["Id"].endswith(".service") and unit.get("Type") != "oneshot"
+
+
 def seconds(value: str) -> float:
     """A duration as systemctl prints it: `1min 30s`, `500ms`, `infinity`, `0`. Raises: Unreadable."""
     if value == "infinity":

@@ -8,8 +8,9 @@ some of them.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network, summarize_address_range
 from typing import Any
 
 from passevue.errors import Unreadable
@@ -18,6 +19,7 @@ _VOLATILE = frozenset({"handle", "packets", "bytes", "comment", "index", "used"}
 _MOST_OBJECTS = 20_000
 
 Key = tuple[str, str, str]  # family, table, name
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +136,49 @@ def _canonical(tree: Any) -> str:
     return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 
 
-def networks(elements: frozenset[str]) -> frozenset[str]:
-    """Elements of a set of addresses, as `192.168.1.0/24`, `10.0.0.5`, `10.0.0.1-10.0.0.9`. Raises: Unreadable."""
-    return frozenset(_network(json.loads(each)) for each in elements)
+def elements_of(sets: Mapping[Key, frozenset[str]], name: str) -> frozenset[str]:
+    """Of the set of that name, in whichever table it is. Raises: Unreadable when there is none, or several."""
+    found = [elements for key, elements in sets.items() if key[2] == name]
+    if len(found) != 1:
+        raise Unreadable(f"{len(found)} sets are named {name}")
+    return found[0]
 
 
-def _network(tree: Any) -> str:
-    if isinstance(tree, str):
-        return tree
-    if isinstance(tree, dict) and set(tree) == {"prefix"}:
-        return f"{tree['prefix']['addr']}/{tree['prefix']['len']}"
-    if isinstance(tree, dict) and set(tree) == {"range"}:
-        return "-".join(tree["range"])
+def networks(elements: Iterable[str]) -> list[Network]:
+    """Elements of a set of addresses; a range becomes the networks that make it up. Raises: Unreadable."""
+    return [network for each in elements for network in _networks(json.loads(each))]
+
+
+def _networks(tree: Any) -> list[Network]:
+    try:
+        if isinstance(tree, str):
+            return [ip_network(tree)]
+        ((kind, body),) = tree.items()
+        if kind == "prefix":
+            return [ip_network(f"{body['addr']}/{body['len']}")]
+        if kind == "range":
+            first, last = (ip_address(each) for each in body)
+            return list(summarize_address_range(first, last))
+    except (ValueError, TypeError, KeyError, AttributeError) as err:
+        raise Unreadable("an element of a set is no address") from err
     raise Unreadable("an element of a set is no address")
+
+
+def collapsed(networks: Iterable[Network]) -> frozenset[Network]:
+    """The same addresses in the fewest networks, so that two lists can be compared."""
+    each = list(networks)
+    four = collapse_addresses(one for one in each if isinstance(one, IPv4Network))
+    six = collapse_addresses(one for one in each if isinstance(one, IPv6Network))
+    return frozenset([*four, *six])
+
+
+def pairs(elements: Iterable[str]) -> list[tuple[str, int]]:
+    """Elements of a set of address and port. Raises: Unreadable."""
+    found = []
+    for each in elements:
+        try:
+            address, port = json.loads(each)["concat"]
+            found.append((str(ip_address(address)), int(port)))
+        except (ValueError, TypeError, KeyError) as err:
+            raise Unreadable("an element of a set is no address and port") from err
+    return found

@@ -1,0 +1,41 @@
+"""ACCT-04: programs that raise rights are those of the manifest, and the data hold none, nor files of nobody or
+folders for all.
+"""
+
+from passevue.baseline.machine import Machine
+from passevue.baseline.remedies import IMAGE_BUG
+from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
+
+
+def check(machine: Machine) -> Finding:
+    facts = machine.facts
+    found, listed = frozenset(facts.lines("setuid")), frozenset(machine.manifest.setuid)
+    if more := sorted(found - listed):
+        return failed(f"{len(more)} programs raise rights: {', '.join(more[:5])}")
+    data = facts.tree("ownerless")
+    wrong = {name: int(data[name]) for name in ("unowned", "open_folders", "setuid")}
+    if any(wrong.values()):
+        return failed(f"on the data: {', '.join(f'{count} {name}' for name, count in wrong.items() if count)}")
+    return passed(f"{len(found)} of {len(listed)} listed programs, {int(data['files'])} files of data")
+
+
+RULE = Rule(
+    id="ACCT-04",
+    slug="file_rights",
+    level=Level.MUST,
+    effect=Effect.HOLD,
+    when=frozenset({When.START, When.DAILY}),
+    title=Text("Aucun fichier ne donne plus de droits que prévu", "No file gives more rights than meant"),
+    why=Text(
+        "Un programme aux droits élargis est un raccourci vers tout le reste.",
+        "A program with wider rights is a short cut to everything else.",
+    ),
+    expected=(
+        "set-uid, set-gid and capability files = manifest; data: nothing unowned, no open folder, none of those "
+        "programs"
+    ),
+    remedy=IMAGE_BUG,
+    source="BP R53 R54 R56(M) R57(R)",
+    check=check,
+    holds=frozenset({Function.CONSULTATION, Function.SIGN_IN}),
+)

@@ -1,0 +1,55 @@
+"""KERN-04: modules that the box must never load, and radios that it must not have.
+
+A module is out when it is not on the disk, or when modprobe's configuration runs nothing in its place. The manifest's
+`modules_allowed` names those that the board's own file asks for.
+"""
+
+from passevue.baseline.machine import Machine
+from passevue.baseline.reading.links import read_links
+from passevue.baseline.reading.modules import loaded, plain, refused
+from passevue.baseline.remedies import IMAGE_BUG
+from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
+from passevue.errors import Unreadable
+
+DENIED = (
+    "usb_storage", "uas", "firewire_core", "firewire_ohci", "thunderbolt", "bluetooth", "cfg80211", "dccp", "sctp",
+    "rds", "tipc", "can", "atm", "cramfs", "hfs", "hfsplus", "jffs2", "udf",
+)  # fmt: skip
+
+
+def check(machine: Machine) -> Finding:
+    facts = machine.facts
+    allowed = {plain(name) for name in machine.manifest.whole.get("modules_allowed", ())}
+    denied = [name for name in DENIED if name not in allowed]
+    known = {line.partition(" ")[0]: frozenset(line.split(" ")[1:]) for line in facts.lines("modules_known")}
+    running, out = loaded(facts.text("modules_loaded")), refused(facts.text("modprobe"))
+    wrong = {
+        "loaded": [name for name in denied if name in running],
+        "built in": [name for name in denied if name in known["builtin"]],
+        "loadable": [name for name in denied if name in known["dep"] and name not in out and name not in running],
+        "radio": [link.name for link in read_links(facts.text("links")) if link.radio] + facts.lines("radios"),
+    }
+    told = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
+    if told:
+        return failed(told)
+    if not running:
+        raise Unreadable("no module is loaded: the list is not whole")
+    return passed(f"{len(denied)} modules out, no radio")
+
+
+RULE = Rule(
+    id="KERN-04",
+    slug="module_denylist",
+    level=Level.MUST,
+    effect=Effect.WARN,
+    when=frozenset({When.START, When.PERIODIC}),
+    title=Text("Les branchements inutiles sont hors service", "Connections that are not needed are out of order"),
+    why=Text(
+        "Clé USB, radio, protocoles anciens : autant d’entrées que le boîtier n’a pas à offrir.",
+        "USB sticks, radio, old protocols: ways in that the box need not offer.",
+    ),
+    expected="none of the listed modules loaded or loadable; no radio",
+    remedy=IMAGE_BUG,
+    source="CIS 1.1.1, 3.1.2-3, 3.2, HYG 15",
+    check=check,
+)
