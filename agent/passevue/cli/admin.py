@@ -14,10 +14,12 @@ import typer
 from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, configuration, fail, now, out, print_json, who
 from passevue.config import Config
 from passevue.errors import BoxError, StoreError
+from passevue.shared import is_shared
 from passevue.status import audit, audit_people
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.local_account import LocalAccount
 from passevue.status.observer import audit_folder
+from passevue.zones.part import Part, user_of
 
 app = typer.Typer(no_args_is_help=True, help="Le compte du site, sur la page du boîtier.")
 
@@ -61,13 +63,13 @@ def reset(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
 
 @contextmanager
 def _as_owner(folder: Path) -> Iterator[None]:
-    """Root's files are the folder owner's while the block lasts. Raises: OSError."""
+    """Root's files are the page's while the block lasts: the folder owner's, or the zone's. Raises: OSError."""
     if os.geteuid() != 0:
         yield
         return
     owner, group = folder.stat(), os.getegid()
     os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
+    os.seteuid(user_of(Part.PAGE) if is_shared(folder) else owner.st_uid)
     try:
         yield
     finally:

@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 
-from passevue.box import Box, Part
+from passevue.box import SOCKETS, Box, Part
 from passevue.cli.ground import DEFAULT_CONFIG, ConfigPath, Exit, configuration, exit_code, fail
+from passevue.config import Config
 from passevue.errors import BoxError
 from passevue.status import logs
+from passevue.status.activation import passed_sockets
+from passevue.zones.meeting import Meeting
 
 log = structlog.get_logger()
 
@@ -20,6 +24,10 @@ def run(
     part: Annotated[
         list[Part] | None, typer.Option("--part", help="Seulement cette partie ; répétable. Sans : toutes.")
     ] = None,
+    sockets: Annotated[
+        Path | None,
+        typer.Option("--sockets", help="Dossier des prises locales entre parties.", show_default=str(SOCKETS)),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Écrit aussi chaque requête dans le journal.")] = False,
 ) -> None:
     """Fait tourner le boîtier, jusqu'à un signal d'arrêt."""
@@ -27,12 +35,18 @@ def run(
     config = configuration(config_path)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(Box(config, tuple(part or Part)).run())
+            meeting = Meeting(sockets or _sockets(config), passed_sockets())
+            runner.run(Box(config, tuple(part or Part), meeting=meeting).run())
     except BoxError as error:
         log.error("box_not_started", error=error, error_class=type(error).__name__)
         fail(error)
     except ExceptionGroup as group:
         raise typer.Exit(_tell(group)) from None
+
+
+def _sockets(config: Config) -> Path:
+    """Where zones meet: on the appliance where systemd makes them a folder; on a laptop beside its data."""
+    return SOCKETS if SOCKETS.is_dir() else config.box.data_dir / "run"
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

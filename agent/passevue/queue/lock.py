@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from passevue.errors import StoreError
+from passevue.shared import open_shared
 
 __all__ = ["PATIENCE_S", "Locks"]
 
@@ -64,7 +65,7 @@ class Locks:
 
     def _open(self, name: str) -> int:
         try:
-            return os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            return open_shared(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         except OSError as err:
             raise StoreError(f"{name} cannot be opened: {err.strerror}") from err
 

@@ -4,6 +4,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from passevue.errors import StoreError
 from passevue.queue.connection import Connection, is_sqlite, sqlite_file
 from passevue.queue.lock import Locks
 from passevue.queue.marks import RESTORED, claim, read_mark, write_marker
@@ -11,6 +12,7 @@ from passevue.queue.migrate import engine_for, migrate, up_to_date
 from passevue.queue.salvage import Salvaged, put_aside, salvage, sound
 from passevue.queue.seal import sealed
 from passevue.queue.stamp import stamp
+from passevue.shared import open_shared
 
 __all__ = ["claim_for_sending", "machine_name", "make_ready", "who_may_send"]
 
@@ -29,12 +31,22 @@ def make_ready(url: str, locks: Locks, now: datetime) -> Salvaged | None:
         if not sound(sqlite_file(url)):  # nobody else has done it meanwhile
             salvaged = _replace(url, now)
         locks.share()
+    _begin(url)
     engine = engine_for(url)
     if not up_to_date(engine):
         locks.alone()
         migrate(engine)
         locks.share()
     return salvaged
+
+
+def _begin(url: str) -> None:
+    """An empty database where there is none, for its folder's users: SQLite gives its log the same mode."""
+    if is_sqlite(url):
+        try:
+            os.close(open_shared(sqlite_file(url), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC))
+        except OSError as err:
+            raise StoreError(f"the database cannot be opened: {err.strerror}") from err
 
 
 def claim_for_sending(conn: Connection, box: str, marker: Path) -> str:
@@ -63,5 +75,6 @@ def machine_name(data_dir: Path) -> str:
 def _replace(url: str, now: datetime) -> Salvaged:
     path = sqlite_file(url)
     aside = put_aside(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")
+    _begin(url)
     migrate(engine_for(url))
     return salvage(aside / path.name, path, stamp(now))

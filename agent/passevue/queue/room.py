@@ -14,6 +14,7 @@ from typing import Self
 
 from passevue.errors import NoRoom
 from passevue.intake.room import Thresholds
+from passevue.shared import open_shared
 
 __all__ = ["Level", "Limits", "Room", "Volume", "level_of", "measure"]
 
@@ -128,7 +129,7 @@ class Room:
         if size <= 0 or volume.free_bytes < 4 * size:
             return
         try:
-            with self._ballast.open("ab") as file:
+            with open(open_shared(self._ballast, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC), "ab") as file:
                 if os.fstat(file.fileno()).st_size < size:
                     os.posix_fallocate(file.fileno(), 0, size)
         except OSError:

@@ -46,6 +46,7 @@ from passevue.queue.taking_in import Keep, keep, storable
 from passevue.queue.wal import Checkpointer, checkpoint_all
 from passevue.queue.work import Answer, Entry, Nothing, Submission
 from passevue.queue.writer import Writer
+from passevue.shared import make_folder
 
 __all__ = ["Outlook", "Store", "utc_now"]
 
@@ -382,7 +383,7 @@ class Store:
 
     def _open(self, roles: frozenset[str], patience_s: float) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
         except OSError as err:
             raise StoreError(f"the data folder cannot be made: {err.strerror}") from err
         self._locks = Locks(self._folder, patience_s)

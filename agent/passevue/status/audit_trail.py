@@ -10,7 +10,8 @@ chain from there on, which `verify` tells. Cutting records off the end is told o
 the head goes to the log at each start and each new file, and a daily signed head is the appliance's part (LOG-03).
 
 Rules kept here:
-- folder 0700, files 0600, opened for appending only; a full file is never touched again, the next one begins;
+- folder 0700, files 0600, or as `shared` says, opened for appending only; a full file is never touched again, the next
+  one begins;
 - several processes may write (the box, a command line): an advisory lock, and the end is read again when it has moved;
 - half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added;
 - records that wait at the same moment share one sync;
@@ -30,6 +31,7 @@ from pathlib import Path
 import structlog
 
 from passevue.errors import Damaged, StoreError
+from passevue.shared import make_folder, open_shared
 from passevue.status.audit import Event, to_xml
 
 MAX_FILE_BYTES = 16 << 20  # some 15,000 records: a week of a busy centre, still opened by any editor
@@ -156,7 +158,7 @@ class AuditTrail:
         Raises:
             OSError, StoreError: nothing of it counts.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         with _locked(self._folder):
             path, size, before = self._end()
             head, lines = before, []
@@ -175,7 +177,9 @@ class AuditTrail:
         path, size, _ = self._known
         files = _files(self._folder)
         while files and (files[-1] != path or files[-1].stat().st_size != size):
-            path, size, _ = self._known = _read_end(files[-1])
+            same = files[-1] == path and files[-1].stat().st_size > size  # written to since we did: read what was added
+            self._known = _read_end(files[-1], *(self._known[1:] if same else (0, Head())))
+            path, size, _ = self._known
             if size == 0:  # its header was torn: the file never began
                 files.pop().unlink()
         return self._known if files else (Path(), 0, Head())
@@ -256,11 +260,9 @@ def _next(head: Head, xml: bytes) -> Head:
     return Head(number, chain)
 
 
-def _read_end(path: Path) -> tuple[Path, int, Head]:
-    """The head that the last file ends with; a torn end is set aside first."""
-    head = Head()
-    whole = 0
-    for line in _lines(path):
+def _read_end(path: Path, whole: int, head: Head) -> tuple[Path, int, Head]:
+    """The head that the last file ends with, read from where it is known to be whole; a torn end is set aside first."""
+    for line in _lines(path, whole):
         if not line.endswith(b"\n"):
             _set_torn_aside(path, whole)
             break
@@ -279,7 +281,7 @@ def _set_torn_aside(path: Path, whole: int) -> None:
 
 def _append(path: Path, data: bytes, *, create: bool = False) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-    handle = os.open(path, flags, 0o600)
+    handle = open_shared(path, flags)
     try:
         left = memoryview(data)
         while left:
@@ -299,7 +301,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    handle = open_shared(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -311,8 +313,9 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("audit-*.log"))
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, start: int = 0) -> Iterator[bytes]:
     """Lines with their end; one longer than a record can be is cut, and so fails its check."""
     with path.open("rb") as file:
+        file.seek(start)
         while line := file.readline(MAX_RECORD_BYTES + 200):
             yield line

@@ -6,7 +6,6 @@ what the other processes heard; losing it loses nothing, so it is not synced.
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+
+from passevue.shared import make_folder, put_in_place
 
 MAX_FILE_BYTES = 64 << 10
 WRITE_EVERY_S = 2.0
@@ -132,10 +133,8 @@ class Neighbours:
 
 
 def write(path: Path, words: Iterable[Word]) -> None:
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    aside = path.with_suffix(".new")
-    aside.write_text(json.dumps([_plain(word) for word in words]), encoding="utf-8")
-    os.replace(aside, path)
+    make_folder(path.parent)
+    put_in_place(path, json.dumps([_plain(word) for word in words]).encode())
 
 
 def _plain(word: Word) -> dict[str, Any]:

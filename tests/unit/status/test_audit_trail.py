@@ -177,3 +177,19 @@ def test_any_bytes_are_verified_without_another_error(data: bytes, tmp_path_fact
     (folder / "audit-0000000001.log").write_bytes(data)
     verify(folder)
     os.unlink(folder / "audit-0000000001.log")
+
+
+def test_each_of_several_writers_reads_only_what_the_others_added(tmp_path: Path) -> None:
+    one, other = (AuditTrail(tmp_path / "audit", "box") for _ in range(2))
+    for number in range(20):
+        (one, other)[number % 2].append([f"<r{number}/>".encode()])
+        (one, other)[number % 2].append([b"<again/>"])
+    found = verify(tmp_path / "audit")
+    assert (found.wrong, found.records) == ((), 40)
+
+
+def test_writers_in_a_shared_folder_leave_files_that_the_others_may_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    AuditTrail(tmp_path / "audit", "box").append([b"<a/>"])
+    assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o2770
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "audit").iterdir()} == {0o660}
