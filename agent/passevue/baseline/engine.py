@@ -32,6 +32,7 @@ import structlog
 from passevue.baseline import facts
 from passevue.baseline.heartbeat import Heartbeat, put, write_heartbeat
 from passevue.baseline.judge import NOT_LOOKED_AT, Standing, closing, good_until_s, holding, judge, opens_on
+from passevue.baseline.last_right import LastRight, write_last_right
 from passevue.baseline.looking import Looking
 from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.places import audit_folder
@@ -47,6 +48,7 @@ DAILY_S: Final = 86_400.0
 AGAIN_S: Final = 60.0
 BEAT_EVERY_S: Final = 60.0
 JUMP_S: Final = 5.0  # NTP slews below half a second; more than this between two ticks is a clock that was set
+KNOWS_TIME: Final = "TIME-01"  # its pass is kept: the clock is right now
 CANARY_WITHIN_S: Final = 10.0
 LEAST_ROOM: Final = 1 << 20  # bytes for the audit trail; a record takes 2 KiB
 
@@ -222,6 +224,14 @@ class Engine:
         self._standings[rule.id] = standing
         self._due_s[rule.id] = self._next_s(rule, standing, now_s)
         self._tell(rule, before, standing)
+        if rule.id == KNOWS_TIME and finding.status is Status.PASS and self._appliance:
+            await self._keep(LastRight(self._boot_id, now_s, standing.checked))
+
+    async def _keep(self, right: LastRight) -> None:
+        try:
+            await asyncio.to_thread(write_last_right, self._folder, right)
+        except OSError as err:
+            log.error("baseline_not_written", error_class=type(err).__name__)
 
     def _tell(self, rule: Rule, before: Standing | None, now: Standing) -> None:
         """Each change of state, once: also one that came while no engine ran."""
@@ -229,13 +239,18 @@ class Engine:
         was: tuple[Status | None, bool, Effect | None]
         if before is not None:
             was = (before.finding.status, before.fires, before.effect if before.fires else None)
+            observed = before.finding.observed
         elif earlier is not None:
             was = (earlier.status, earlier.fires, earlier.effect if earlier.fires else None)
+            observed = earlier.observed
         else:
-            was = (None, False, None)
+            was, observed = (None, False, None), ""
         status = now.finding.status
         fine = status in (Status.PASS, Status.NOT_APPLICABLE)
-        if was == (status, now.fires, now.effect if now.fires else None) or (was[0] is None and fine):
+        same = was == (status, now.fires, now.effect if now.fires else None)
+        if rule.tells_observed and now.finding.observed != observed:
+            same = observed == ""
+        if same or (was[0] is None and fine):
             return
         log.log(
             30 if now.fires else 20, "baseline_changed", rule=rule.id, state=status.value, effect=now.effect.value,

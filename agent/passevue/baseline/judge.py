@@ -129,7 +129,8 @@ def _closes(rule: Rule, standing: Standing | None) -> bool:
 def opens_on(rule: Rule) -> bool:
     """Whether `national` waits for a result of this rule: the block rules of start and timer (§ 1.5)."""
     looked_at = rule.when & {When.START, When.PERIODIC}
-    return rule.check is not None and rule.effect is Effect.BLOCK and bool(looked_at) and not rule.narrow
+    blocks = Effect.BLOCK in (rule.effect, rule.worse)
+    return rule.check is not None and blocks and bool(looked_at) and not rule.narrow
 
 
 def holding(rules: Iterable[Rule], standings: Mapping[str, Standing]) -> Mapping[Function, tuple[str, ...]]:

@@ -236,6 +236,17 @@ class Machine:
     def read_text(self, path: str | Path, max_bytes: int = MAX_BYTES) -> str:
         return self.read_bytes(path, max_bytes).decode("utf-8", "replace")
 
+    def read_head(self, path: str | Path, max_bytes: int) -> bytes:
+        """The first bytes of a regular file. Raises: OSError."""
+        with self.path(path).open("rb") as file:
+            return file.read(max_bytes)
+
+    def read_tail(self, path: str | Path, max_bytes: int) -> bytes:
+        """The last bytes of a regular file. Raises: OSError."""
+        with self.path(path).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
+            return file.read(max_bytes)
+
     def exists(self, path: str | Path) -> bool:
         return self.path(path).exists()
 

@@ -74,3 +74,79 @@ INSPECT: Final = remedy(
     "Regardez ce qui est branché au boîtier et retirez ce qui n’y a pas sa place.",
     "Look at what is plugged into the box and remove what does not belong there.",
 )
+
+TIME_SOURCE: Final = remedy(
+    "time.source",
+    "Vérifiez que le boîtier atteint ses serveurs de temps, puis attendez quelques minutes.",
+    "Check that the box reaches its time servers, then wait for some minutes.",
+)
+CLOCK_BATTERY: Final = remedy(
+    "time.battery",
+    "Laissez le boîtier retrouver l’heure par le réseau ; si cela revient, faites changer sa pile.",
+    "Let the box find the time by the network; if it comes back, have its battery changed.",
+)
+AUDIT_ROOM: Final = remedy(
+    "audit.room",
+    "Appelez la maintenance : le volume du journal d’audit est plein ou ne s’écrit plus.",
+    "Call maintenance: the volume of the audit trail is full or cannot be written.",
+)
+INVESTIGATE: Final = remedy(
+    "investigate",
+    "Appelez la maintenance, qui comparera avec une copie : quelqu’un ou un disque défaillant a touché au journal.",
+    "Call maintenance, who will compare with a copy: somebody or a failing disk has touched the trail.",
+)
+COLLECTOR: Final = remedy(
+    "log.collector",
+    "Vérifiez le collecteur de journaux du site.",
+    "Check the site’s log collector.",
+)
+RENEW: Final = remedy(
+    "cert.renew",
+    "Commandez le renouvellement du certificat indiqué auprès de l’ANS.",
+    "Order the renewal of the certificate that is named from the ANS.",
+)
+REISSUE: Final = remedy(
+    "cert.reissue",
+    "Appelez la maintenance : la clé trouvée est à révoquer et à refaire, puis le fichier à effacer.",
+    "Call maintenance: the key that was found must be revoked and made anew, then the file erased.",
+)
+RIGHT_CERTIFICATE: Final = remedy(
+    "cert.right",
+    "Installez le certificat du bon type et de la bonne structure.",
+    "Install the certificate of the right kind and structure.",
+)
+LISTE_BLANCHE: Final = remedy(
+    "liste_blanche",
+    "Vérifiez l’accès au réseau ; si la liste reste ancienne, appelez l’ANS.",
+    "Check the network; if the list stays old, call the ANS.",
+)
+FETCH_CRL: Final = remedy(
+    "crl.fetch",
+    "Vérifiez que le boîtier atteint le réseau de l’IGC-Santé : il reprendra les listes de lui-même.",
+    "Check that the box reaches the network of the IGC-Santé: it will fetch the lists by itself.",
+)
+TALK_TO_NEIGHBOUR: Final = remedy(
+    "cabinet.tls",
+    "Voyez avec l’éditeur du RIS ou du PACS comment chiffrer ce lien.",
+    "Agree with the supplier of the RIS or PACS on encrypting this link.",
+)
+INSTALL_UPDATE: Final = remedy(
+    "update.install",
+    "Installez la dernière mise à jour.",
+    "Install the last update.",
+)
+UPDATE_NETWORK: Final = remedy(
+    "update.network",
+    "Vérifiez que le boîtier atteint son service de mises à jour.",
+    "Check that the box reaches its update service.",
+)
+PLAN: Final = remedy(
+    "support.plan",
+    "Prévoyez le passage à la version suivante avant la fin de la maintenance.",
+    "Plan the move to the next version before support ends.",
+)
+CREDENTIAL: Final = remedy(
+    "secret.move",
+    "Appelez la maintenance : un secret doit rejoindre le coffre du système et être changé.",
+    "Call maintenance: a secret must go to the system’s store and be changed.",
+)

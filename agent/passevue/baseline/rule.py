@@ -145,6 +145,7 @@ class Rule:
         holds: what a `hold` stops; empty for a rule without one.
         narrow: its block refuses one peer, where that peer is met; `national` stays open for the others.
         on: the events after which it is looked at again at once.
+        tells_observed: another `observed` is told to the audit trail like a change of state.
         can_flap: it needs two failures a minute apart to fire and one pass to clear (§ 1.3).
         appliance_only: not applicable where there is no signed manifest; the engine says so, the check is not asked.
         proof: the test that proves it before release, as `path::name`, where there is one.
@@ -166,6 +167,7 @@ class Rule:
     holds: frozenset[Function] = frozenset()
     narrow: bool = False
     on: frozenset[Event] = frozenset()
+    tells_observed: bool = False
     can_flap: bool = False
     appliance_only: bool = True
     proof: str = ""

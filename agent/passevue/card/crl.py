@@ -94,6 +94,30 @@ def read_crl(data: Buffer, authority: x509.Certificate, now: datetime) -> Crl:
             raise Unreadable(f"expected a CRL: {type(err).__name__}") from err
 
 
+def read_dates(head: Buffer) -> tuple[datetime, datetime]:
+    """thisUpdate and nextUpdate of the list that begins with `head`: of one that was verified when it was kept.
+
+    Raises:
+        Unreadable: it does not begin as a list of RFC 5280 does.
+    """
+    with memoryview(head) as view:
+        try:
+            tbs = _Reader(view, _content_at(view, _content_at(view, 0)), len(view))
+            tbs.take(_INTEGER, optional=True)
+            tbs.take(_SEQUENCE)
+            tbs.take(_SEQUENCE)
+            return tbs.time(), tbs.time()
+        except (IndexError, ValueError, OverflowError) as err:
+            raise Unreadable(f"expected a CRL: {type(err).__name__}") from err
+
+
+def _content_at(view: memoryview, at: int) -> int:
+    """Where the content of the SEQUENCE at `at` begins, whether or not all of it is there."""
+    if view[at] != _SEQUENCE:
+        raise Unreadable("expected a CRL")
+    return at + 2 + (view[at + 1] & 0x7F if view[at + 1] & 0x80 else 0)
+
+
 def _read(view: memoryview, authority: x509.Certificate, now: datetime) -> Crl:
     whole = _Reader(view, 0, len(view))
     outer = whole.enter(_SEQUENCE)

@@ -30,13 +30,19 @@ def listener_context(tls: Tls) -> ssl.SSLContext:
     Raises:
         ConfigError: a file is missing or is not what it should be; the key of the section `tls` is named.
     """
+    context = bare_listener_context()
+    _load_own_certificate(context, tls)
+    if tls.client_authority is not None:
+        _ask_for_certificates(context, tls.client_authority)
+    return context
+
+
+def bare_listener_context() -> ssl.SSLContext:
+    """What every listener has in common, without a certificate yet (TLS-01, TLS-02, TLS-05)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS_OF_TLS_1_2)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    _load_own_certificate(context, tls)
-    if tls.client_authority is not None:
-        _ask_for_certificates(context, tls.client_authority)
     return context
 
 

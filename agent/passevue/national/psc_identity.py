@@ -105,10 +105,7 @@ class PscIdentity:
             ) from err  # fmt: skip
 
     def _context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(CIPHERS_OF_TLS_1_2)
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        context = bare_psc_context()
         try:
             if self._authority is None:
                 context.load_default_certs()
@@ -130,3 +127,12 @@ class PscIdentity:
             except OSError:
                 stamps.append(None)
         return tuple(stamps)
+
+
+def bare_psc_context() -> ssl.SSLContext:
+    """What TLS with Pro Santé Connect is, without authorities and certificate yet (TLS-01, TLS-02, TLS-05)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS_OF_TLS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    return context

@@ -1,0 +1,70 @@
+"""SECR-01: no secret in an environment, a command line or the configuration: they come as credentials of systemd."""
+
+import math
+import re
+from collections import Counter
+
+from passevue.baseline.machine import Machine
+from passevue.baseline.remedies import CREDENTIAL
+from passevue.baseline.rule import Effect, Event, Finding, Function, Level, Rule, Text, When, failed, passed
+from passevue.baseline.secret_scan import names_a_secret
+
+SETTINGS = ("/etc/systemd/system", "/usr/lib/systemd/system")
+_ENVIRONMENT = re.compile(r"^Environment=(.*)$", re.MULTILINE)
+_VARIABLE = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_]*)=([^\s\"']+)")
+_WORD = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
+RANDOM_BITS = 4.0  # of entropy a character: base64 of random bytes has 5 to 6, words and paths 3 to 4
+SMALLEST = 32
+
+
+def check(machine: Machine) -> Finding:
+    running = machine.facts.tree("secrets")
+    if running:
+        return failed(f"readable by others: {', '.join(str(each) for each in running[:3])}")
+    for path in sorted(name for folder in SETTINGS for name in machine.glob(f"{folder}/passevue*")):
+        if path.endswith(".service") and (name := _in_unit(machine.read_text(path))):
+            return failed(f"{path} sets {name}")
+    if machine.config_path is not None and (line := _random_line(machine.config_path.read_text(encoding="utf-8"))):
+        return failed(f"line {line} of the configuration looks like a key")
+    return passed("environments, command lines, units and configuration hold none")
+
+
+def _in_unit(text: str) -> str:
+    found = [each for line in _ENVIRONMENT.findall(text) for each in _VARIABLE.findall(line)]
+    return next((name for name, value in found if value and names_a_secret(name)), "")
+
+
+def _random_line(text: str) -> int:
+    """The first line with a word that only chance can have written; 0 when there is none."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if any(len(word) >= SMALLEST and _bits(word) > RANDOM_BITS for word in _WORD.findall(line)):
+            return number
+    return 0
+
+
+def _bits(word: str) -> float:
+    """Entropy of its characters; a word with no digit or no letter is none of ours to suspect."""
+    if not re.search(r"\d", word) or not re.search(r"[A-Za-z]", word) or "/" in word:
+        return 0.0
+    counts = Counter(word).values()
+    return -sum(count / len(word) * math.log2(count / len(word)) for count in counts)
+
+
+RULE = Rule(
+    id="SECR-01",
+    slug="credentials_only",
+    level=Level.MUST,
+    effect=Effect.HOLD,
+    when=frozenset({When.START}),
+    title=Text("Aucun secret n’est posé en clair", "No secret lies in clear"),
+    why=Text(
+        "Un mot de passe dans une configuration ou une ligne de commande se lit par d’autres programmes.",
+        "A password in a configuration or on a command line can be read by other programs.",
+    ),
+    expected="no secret in environments, command lines, unit files or the configuration",
+    remedy=CREDENTIAL,
+    source="CLA O-12.5.9, CR 1.5",
+    check=check,
+    holds=frozenset({Function.SIGN_IN, Function.CONSULTATION}),
+    on=frozenset({Event.CONFIG}),
+)

@@ -1,0 +1,21 @@
+"""APP-05: code that parses peers' bytes runs without access to private keys and to the queue's database."""
+
+from passevue.baseline.remedies import IMAGE_BUG
+from passevue.baseline.rule import Effect, Level, Rule, Text, When
+
+RULE = Rule(
+    id="APP-05",
+    slug="parsers_apart",
+    level=Level.MUST,
+    effect=Effect.GATE,
+    when=frozenset({When.BUILD}),
+    title=Text("Ce qui lit les messages reçus ne touche pas aux clés", "What reads incoming messages reaches no key"),
+    why=Text(
+        "Un message piégé qui prendrait la main n’aurait ni clé ni document d’autrui à portée.",
+        "A crafted message that took control would have neither key nor anybody’s document within reach.",
+    ),
+    expected="an exploited parser can neither read keys nor write the queue but by its narrow call",
+    remedy=IMAGE_BUG,
+    source="BP R65(R), CR 5.4",
+    proof="tests/unit/systemd/test_units.py",
+)

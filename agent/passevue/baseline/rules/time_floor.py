@@ -1,0 +1,46 @@
+"""TIME-03: the clock is never before what is certain: the image's build, the last time it was known to be right.
+
+A clock moved back would bring expired certificates and update metadata to life again; one far in the future, those
+that are not valid yet.
+"""
+
+from datetime import timedelta
+
+from passevue.baseline.last_right import read_last_right
+from passevue.baseline.machine import Machine
+from passevue.baseline.remedies import CLOCK_BATTERY
+from passevue.baseline.rule import Effect, Event, Finding, Level, Rule, Text, When, failed, passed
+
+SLACK = timedelta(seconds=5)  # the clock may be slewed back by less
+LIFE = timedelta(days=15 * 365)  # no image is used for longer
+
+
+def check(machine: Machine) -> Finding:
+    built = machine.manifest.built_at
+    known = read_last_right(machine)
+    if machine.now < built:
+        return failed(f"the clock is before the image was built, {built:%Y-%m-%d}")
+    if known is not None and machine.now < known.at - SLACK:
+        return failed(f"the clock is before it was last right, {known.at:%Y-%m-%d %H:%M}")
+    if machine.now > built + LIFE:
+        return failed(f"the clock says {machine.now:%Y-%m-%d}, the image is of {built:%Y-%m-%d}")
+    return passed(f"after {max(built, known.at) if known is not None else built:%Y-%m-%d %H:%M}")
+
+
+RULE = Rule(
+    id="TIME-03",
+    slug="time_floor",
+    level=Level.MUST,
+    effect=Effect.BLOCK,
+    when=frozenset({When.START, When.EVENT}),
+    title=Text("L’horloge n’est pas revenue en arrière", "The clock has not gone back"),
+    why=Text(
+        "Une horloge reculée ferait accepter des certificats et des mises à jour périmés.",
+        "A clock set back would make expired certificates and updates pass.",
+    ),
+    expected="not before the image's build nor the last synchronised time; not 15 years after the build",
+    remedy=CLOCK_BATTERY,
+    source="freeze attack, fleet.md § 5",
+    check=check,
+    on=frozenset({Event.CLOCK}),
+)
