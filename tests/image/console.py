@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 PORT_NAME = "passevue.test"
-UNIT = "passevue-test-console.service"
+UNIT = "console-of-tests.service"  # not passevue-*: those are shut in by passevue-.service.d
 _GUEST = Path(__file__).with_name("guest_console.py")
 _AGAIN_S = 10  # a request that a reset of the guest swallowed is put again
 

@@ -6,18 +6,15 @@ from tests.image.disk_edit import DiskEdit
 from tests.image.lab import Lab
 from tests.image.machine import Machine
 
-LUKS = "CRYPTO_LUKS", "crypto_LUKS"
-FIRST_LAYOUT = "lsblk -J -o NAME,TYPE,FSTYPE,PARTLABEL,PARTUUID,SIZE,MOUNTPOINTS"
-
 
 def test_nothing_has_failed_after_the_first_boot(lab: Lab) -> None:
     assert lab.first_boot.said["systemctl --failed --plain --no-legend"] == ""
-    assert lab.first_boot.said["systemctl is-system-running"].strip() == "running"
+    assert lab.first_boot.state == "running"
 
 
 def test_nothing_has_failed_after_the_second_boot(lab: Lab) -> None:
     assert lab.second_boot.said["systemctl --failed --plain --no-legend"] == ""
-    assert lab.second_boot.said["systemctl is-system-running"].strip() == "running"
+    assert lab.second_boot.state == "running"
 
 
 def test_both_slots_and_the_data_partition_are_there(lab: Lab) -> None:

@@ -18,7 +18,7 @@ async def eventually(
     answer: T | None = None
     try:
         async with asyncio.timeout(wait_s):
-            while not fits(answer := await question()):
+            while not fits(answer := await question()):  # noqa: ASYNC110 (another machine makes it true)
                 await asyncio.sleep(pause_s)
     except TimeoutError:
         raise TimeoutError(f"not within {wait_s} s; last answer: {answer!r}") from None
