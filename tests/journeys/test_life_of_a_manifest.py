@@ -4,6 +4,7 @@ from passevue.intake.key_object import read_key_object
 from passevue.queue.states import State
 from tests.peers import invented
 from tests.peers.cabinet import Cabinet
+from tests.peers.dmp import UPDATE
 from tests.peers.dmp_registry import APPROVED, DELETED, DEPRECATED, Document
 from tests.peers.ris import PAT_TROIS, Ask, Exam, invented_document_id, invented_exam, invented_person, omi
 
@@ -107,6 +108,17 @@ async def test_deleted_report_withdraws_the_manifest(cabinet: Cabinet) -> None:
     await cabinet.settled(2)
     assert not manifests(cabinet)
     assert len(cabinet.dmp.withdrawn) == 1
+
+
+async def test_a_manifest_that_the_patient_archived_is_withdrawn_all_the_same(cabinet: Cabinet) -> None:
+    exam = invented_exam(7)
+    await published(cabinet, exam)
+    cabinet.dmp.memory.archive(manifests(cabinet)[0].unique_id)
+    await cabinet.send(cabinet.cda(PAT_TROIS, exam, document_id=FIRST), PAT_TROIS, Ask.DELETE, by="mdm")
+    await cabinet.settled(2)
+    assert len(cabinet.dmp.withdrawn) == 1
+    asked = [one.result for one in cabinet.dmp.requests if one.action == UPDATE]
+    assert asked == ["XDSMetadataUpdateError", "ok"]  # INDIRECTE mode is not told the status
 
 
 async def test_images_that_change_after_the_report_was_deleted_publish_nothing(cabinet: Cabinet) -> None:

@@ -43,7 +43,8 @@ class Cabinet:
     with_pacs: bool = True
     policy: Policy = QUICK
     more: dict[str, Any] = field(default_factory=dict)  # sections over the configuration
-    structure: dict[str, Any] = field(default_factory=dict)  # settings over those of the one structure
+    structure: dict[str, Any] = field(default_factory=dict)  # settings over those of the first structure
+    other_sites: tuple[Site, ...] = ()  # in whose names the box speaks too
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Cabinet:
 
     def config(self) -> Config:
         keys = self.pki.structure(SITE.id)
+        others = [{**self.pki.structure(one.id).as_config(), "name": one.name} for one in self.other_sites]
         settings: dict[str, Any] = {
             "box": {
                 "name": "Boîtier d'essai",
@@ -86,7 +88,7 @@ class Cabinet:
                 "lps_homologation": "ESSAI-0001",
                 "timeout_s": 5,
             },
-            "structures": [{"id": SITE.id, "name": SITE.name, **keys.as_config(), **self.structure}],
+            "structures": [{"id": SITE.id, "name": SITE.name, **keys.as_config(), **self.structure}, *others],
             "ris": {"port": 0},
             "modality": {"port": 0, "callers": {"MODALITE": ["127.0.0.0/8"], "PACS": ["127.0.0.0/8"]}},
             "images": {"quiet_s": 0.3},

@@ -15,6 +15,7 @@ from tests.peers.dmp_vihf import Vihf, common_name_of, structure_of
 RIM = "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"
 APPROVED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Approved"
 DEPRECATED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Deprecated"
+ARCHIVED = "urn:asip:ci-sis:2010:StatusType:Archived"
 DELETED = "urn:asip:ci-sis:2010:StatusType:Deleted"
 SET_UNIQUE_ID = "urn:uuid:96fdda7c-d067-4183-912e-bf5ee74998a8"
 SET_PATIENT = "urn:uuid:6b5aea1a-874d-4603-a4bc-96a0a7b38446"
@@ -88,6 +89,10 @@ class MemoryRegistry:
 
     def by_entry_uuid(self, entry_uuid: str) -> Document | None:
         return next((one for one in self.documents.values() if one.entry_uuid == entry_uuid), None)
+
+    def archive(self, unique_id: str) -> None:
+        """The patient, or a professional, puts a document among the old ones (TD3.3d)."""
+        self.documents[unique_id].status = ARCHIVED
 
     # ITI-41
 

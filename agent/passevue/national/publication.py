@@ -6,9 +6,12 @@ This is the queue's `Work`. Rules:
 - nothing left in the study, or its last report deleted: the manifest is withdrawn, in the name of the patient and the
   structure that it was published for: nobody else may, and a look-up in another name would find nothing;
 - a deletion is carried out whatever else its message lacks: what was published must not outlive its report;
-- the entryUUID of what is replaced or withdrawn is looked up at the try, as the registry gives a new one each time.
+- the entryUUID of what is replaced or withdrawn is looked up at the try, as the registry gives a new one each time;
+- a document that the patient has archived is withdrawn as such: INDIRECTE mode is not told the status (dmp-xds.md
+  § 1.2), so a refusal of `Approved` is answered with `Archived` (§ 6).
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +35,7 @@ from passevue.national.registry import Registry
 from passevue.national.structures import Structures
 from passevue.national.submission import Case, Consent, Origin, publication_of, structure_for, withdrawal_of
 from passevue.national.vihf import Mode, VihfFacts
+from passevue.national.xds import EntryStatus
 from passevue.queue.archive import Archived, ArchiveState
 from passevue.queue.work import Answer, Entry, Nothing, Submission, Transaction
 
@@ -247,7 +251,7 @@ class Publication:
         if submission.transaction is Transaction.TD3_3C:
             if target is None:  # removed already, by the patient or another software: closed, no error (§ 6)
                 return Answer("gone")
-            return await self._registry.withdraw(submission, target)
+            return await self._delete(submission, target)
         if target is None:
             raise Refused(
                 "replaced-not-found",
@@ -255,7 +259,29 @@ class Publication:
                 hint="Le document à remplacer n'est plus dans le DMP. Pour le publier de nouveau, envoyez du RIS la "
                 "suppression du compte rendu, puis le compte rendu.",
             )
-        return await self._registry.publish(submission, target)
+        try:
+            return await self._registry.publish(submission, target)
+        except Refused as err:
+            if err.code == "AccessNotAuthorised" and await self._is_anothers(submission):
+                raise _of_another_structure() from err
+            raise
+
+    async def _delete(self, submission: Submission, target: str) -> Answer:
+        try:
+            return await self._registry.withdraw(submission, target)
+        except Refused as err:
+            if err.code != "XDSMetadataUpdateError":
+                raise
+        return await self._registry.withdraw(submission, target, EntryStatus.ARCHIVED)
+
+    async def _is_anothers(self, submission: Submission) -> bool:
+        """Whether what is replaced was published for another structure than the one that replaces it."""
+        note = await asyncio.to_thread(read_key_object, submission.kos)
+        for study_uid in {one.StudyInstanceUID for one in note.references}:
+            archived = await self._archive.get(study_uid)
+            if archived is not None and archived.document_unique_id == submission.replaces_unique_id:
+                return bool(archived.structure) and archived.structure != submission.structure
+        return False
 
     async def _find(self, submission: Submission, unique_id: str, facts: VihfFacts | None = None) -> str | None:
         facts = facts or VihfFacts.from_bytes(submission.vihf)
@@ -337,6 +363,15 @@ def _check_same_patient(report: Report, known: Record) -> None:
             hint="L'INS a changé depuis la publication, et le DMP ne remplace pas un document d'un dossier à l'autre : "
             "envoyez du RIS la suppression du compte rendu, puis le compte rendu corrigé.",
         )
+
+
+def _of_another_structure() -> Refused:
+    return Refused(
+        "structure-changed",
+        "the DMP lets no structure replace what another one published",
+        hint="La structure du compte rendu a changé depuis la publication, et le DMP ne laisse pas une structure "
+        "remplacer le document d'une autre : envoyez du RIS la suppression du compte rendu, puis le compte rendu.",
+    )
 
 
 def _rejected(entry: Entry) -> tuple[str, ...]:
