@@ -25,10 +25,11 @@ class Counters:
 
     Attributes:
         by_state: open entries by state, every state named (zeros too); SETTLED and CLOSED are not in it.
-        settled_today: settled since midnight of the centre. parked: open and waiting for more than 72 h.
+        settled_today: sent and settled since midnight of the centre. parked: open and waiting for more than 72 h.
         oldest_received_at: of the entries that wait, are built, sent, in doubt or held; None when there are none.
         by_reason: (state, reason, how many) of open entries that have a reason, the most frequent first.
         conflicts: received things whose control id had come before with other content.
+        nothing_today: settled since midnight because there was nothing to send.
     """
 
     by_state: dict[State, int]
@@ -37,6 +38,7 @@ class Counters:
     oldest_received_at: datetime | None
     by_reason: tuple[tuple[State, str, int], ...]
     conflicts: int
+    nothing_today: int = 0
 
     @property
     def open(self) -> int:
@@ -118,7 +120,7 @@ _OPEN = (
     .where(entry.c.settled_at.is_(None))
     .group_by(entry.c.state, entry.c.reason)
 )
-_TODAY = select(func.count()).where(
+_TODAY = select(func.count(), func.count(entry.c.submission_id)).where(
     among(entry.c.purged, [0, 1]), entry.c.settled_at >= bindparam("midnight"), entry.c.state == State.SETTLED.value
 )
 _CONFLICTS = select(func.count(received.c.id)).where(received.c.conflict == literal_column("1"))
@@ -160,7 +162,7 @@ _NOT_WAITING = (State.SET_ASIDE,)
 
 
 def counters(conn: Connection, midnight: int) -> Counters:
-    """`midnight` is the stamp since when `settled_today` counts."""
+    """`midnight` is the stamp since when `settled_today` and `nothing_today` count."""
     by_state: dict[State, int] = {state: 0 for state in State if state not in (State.SETTLED, State.CLOSED)}
     oldest: list[int] = []
     reasons: list[tuple[State, str, int]] = []
@@ -174,13 +176,15 @@ def counters(conn: Connection, midnight: int) -> Counters:
         if reason:
             reasons.append((state, reason, count))
     reasons.sort(key=lambda each: (-each[2], each[0], each[1]))
+    done, sent = conn.run(_TODAY, midnight=midnight)[0]
     return Counters(
         by_state=by_state,
-        settled_today=conn.run(_TODAY, midnight=midnight)[0][0],
+        settled_today=sent,
         parked=parked,
         oldest_received_at=moment_or_none(min(oldest, default=None)),
         by_reason=tuple(reasons),
         conflicts=conn.run(_CONFLICTS)[0][0],
+        nothing_today=done - sent,
     )
 
 

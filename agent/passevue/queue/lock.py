@@ -8,7 +8,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from passevue.errors import StoreError
@@ -17,6 +17,7 @@ from passevue.shared import open_shared
 __all__ = ["PATIENCE_S", "Locks"]
 
 PATIENCE_S = 20.0  # another unit is still migrating, or still has the damaged store open
+ASK_EVERY_S = 0.2
 
 
 class Locks:
@@ -50,13 +51,14 @@ class Locks:
         """
         self._wait_for(fcntl.LOCK_SH)
 
-    def alone(self) -> None:
-        """Wait until nobody else has the store open.
+    def alone(self, unless: Callable[[], bool]) -> bool:
+        """Wait until nobody else has the store open; or until `unless`: another, who now has it open, did what was to
+        be done. Gives whether this process is alone. The shared lock is to be taken again either way.
 
         Raises:
             StoreError: another process does not let go.
         """
-        self._wait_for(fcntl.LOCK_EX)
+        return self._wait_for(fcntl.LOCK_EX, unless)
 
     def release(self) -> None:
         for descriptor in (*self._roles, self._shared):
@@ -69,12 +71,18 @@ class Locks:
         except OSError as err:
             raise StoreError(f"{name} cannot be opened: {err.strerror}") from err
 
-    def _wait_for(self, kind: int) -> None:
-        deadline = time.monotonic() + self._patience_s
+    def _wait_for(self, kind: int, unless: Callable[[], bool] = lambda: False) -> bool:
+        begun = asked = time.monotonic()
         while not _try(self._shared, kind):
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - asked > ASK_EVERY_S:
+                asked = now
+                if unless():
+                    return False
+            if now - begun > self._patience_s:
                 raise StoreError("another part of the box has the store open and does not let go")
             time.sleep(0.05)
+        return True
 
 
 def _try(descriptor: int, kind: int) -> bool:

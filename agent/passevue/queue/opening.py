@@ -27,15 +27,15 @@ def make_ready(url: str, locks: Locks, now: datetime) -> Salvaged | None:
     """
     salvaged = None
     if is_sqlite(url) and not sound(sqlite_file(url)):
-        locks.alone()
-        if not sound(sqlite_file(url)):  # nobody else has done it meanwhile
+        alone = locks.alone(lambda: sound(sqlite_file(url)))
+        if alone and not sound(sqlite_file(url)):  # nobody else has done it meanwhile
             salvaged = _replace(url, now)
         locks.share()
     _begin(url)
     engine = engine_for(url)
     if not up_to_date(engine):
-        locks.alone()
-        migrate(engine)
+        if locks.alone(lambda: up_to_date(engine)):
+            migrate(engine)
         locks.share()
     return salvaged
 
