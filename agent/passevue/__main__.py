@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from passevue import __version__
-from passevue.cli import admin, card, carry, configure, queue, start, status, trail
+from passevue.cli import admin, baseline, card, carry, configure, queue, start, status, trail
 from passevue.status import logs
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("run")(start.run)
 app.command("status")(status.status)
+app.add_typer(baseline.app, name="baseline")
 app.add_typer(configure.app, name="config")
 app.add_typer(queue.app, name="queue")
 app.add_typer(trail.app, name="audit")

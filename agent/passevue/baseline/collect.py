@@ -17,6 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from passevue.baseline import key_scan, secret_scan
 from passevue.baseline.facts import MAX_FACT_BYTES, Facts
 from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.reading import accounts, links, luks, modules, sockets
@@ -24,10 +25,10 @@ from passevue.errors import Unreadable
 
 VAR_PARTITION: Final = "/dev/disk/by-partlabel/passevue-var"
 RULESET_FILE: Final = "/etc/nftables.conf"
-FOREVER, NEARLY_A_DAY = float("inf"), 20 * 3600.0
+FOREVER, NEARLY_A_DAY, AN_HOUR = float("inf"), 20 * 3600.0, 3600.0
 LASTING_S: Final = {
-    "disk_health": NEARLY_A_DAY, "firmware": NEARLY_A_DAY, "modules_known": FOREVER, "ownerless": NEARLY_A_DAY,
-    "ruleset_signed": FOREVER, "setuid": FOREVER,
+    "disk_health": NEARLY_A_DAY, "firmware": NEARLY_A_DAY, "keys": AN_HOUR, "modules_known": FOREVER,
+    "ownerless": NEARLY_A_DAY, "ruleset_signed": FOREVER, "setuid": FOREVER,
 }  # fmt: skip
 MAX_WALKED: Final = 400_000  # files; the root has 40,000, a full store 200,000
 MAX_REASON: Final = 200  # characters of why a fact is missing
@@ -413,4 +414,11 @@ TAKES: Final[dict[str, Take]] = {
     "llmnr": _program("resolvectl", "llmnr"),
     "mdns": _program("resolvectl", "mdns"),
     "dns": _program("resolvectl", "dns"),
+    "chrony_tracking": _program("chronyc", "-c", "tracking"),
+    "chrony_sources": _program("chronyc", "-c", "sources"),
+    "chrony_authdata": _program("chronyc", "-c", "authdata"),
+    "audit_status": _program("auditctl", "-s"),
+    "audit_rules": _program("auditctl", "-l"),
+    "keys": lambda machine: key_scan.report(machine.root),
+    "secrets": lambda machine: secret_scan.report(machine.root),
 }  # fmt: skip

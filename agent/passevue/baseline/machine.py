@@ -34,6 +34,7 @@ from passevue.config import Config
 MANIFEST: Final = "/usr/share/passevue/manifest.json"
 OS_RELEASE: Final = "/usr/lib/os-release"
 MAX_BYTES: Final = 4 << 20  # of one file or one program's output; the longest real one is a ruleset of 100 KiB
+PIECE: Final = 64 << 10
 MAX_NAMES: Final = 20_000  # names that one glob gives
 TIMEOUT_S: Final = 10.0
 FOLDERS: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -228,10 +229,12 @@ class Machine:
         with open(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise Unmeasurable(f"{path} is not a regular file")
-            data = file.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise Unmeasurable(f"{path} is longer than {max_bytes} bytes")
-        return data
+            data = bytearray()
+            while piece := file.read(PIECE):  # /proc/sys refuses to be read by the megabyte (ENOMEM)
+                data += piece
+                if len(data) > max_bytes:
+                    raise Unmeasurable(f"{path} is longer than {max_bytes} bytes")
+        return bytes(data)
 
     def read_text(self, path: str | Path, max_bytes: int = MAX_BYTES) -> str:
         return self.read_bytes(path, max_bytes).decode("utf-8", "replace")

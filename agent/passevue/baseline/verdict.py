@@ -83,7 +83,7 @@ def read_verdict(path: Path, boot_id: str, uptime_s: float, owners: frozenset[in
             verdict = _parsed(file.read(MAX_BYTES))
     except OSError as err:
         raise TrustError(f"there is no verdict: {err.strerror}") from err
-    if verdict.boot_id != boot_id:
+    if not boot_id or verdict.boot_id != boot_id:
         raise TrustError("the verdict is of another boot")
     if not uptime_s <= verdict.good_until_s:
         raise TrustError("the verdict is too old")

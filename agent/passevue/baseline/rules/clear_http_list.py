@@ -14,7 +14,7 @@ ALLOWED_SETS = ("host_outside4", "host_outside6")
 
 def check(machine: Machine) -> Finding:
     ruleset = read_ruleset(machine.facts.tree("ruleset"))
-    elsewhere = _sets_with_http(ruleset)
+    elsewhere = _sets_with_http(read_ruleset(machine.facts.tree("ruleset_sets")))
     if elsewhere:
         return failed(f"port {HTTP} is open by {', '.join(sorted(elsewhere))}")
     open_rules = [

@@ -1,0 +1,63 @@
+"""Makes an engine, a leave and a machine out of a configuration: what the zones and the command line start from."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from passevue import __version__
+from passevue.baseline.engine import REPORT, Canary, Engine, Name, Told
+from passevue.baseline.machine import Machine, Unmeasurable
+from passevue.baseline.places import baseline_folder
+from passevue.baseline.report import Report, read_report
+from passevue.baseline.rules import CATALOGUE
+from passevue.baseline.verdict import Leave
+from passevue.config import Config
+from passevue.errors import Unreadable
+
+ROOT: Final = Path("/")
+
+
+def open_engine(
+    config: Config,
+    config_path: Path | None,
+    clock: Callable[[], datetime],
+    *,
+    told: Told,
+    canary: Canary,
+    root: Path = ROOT,
+) -> Engine:
+    """The engine of this box, over every rule of the catalogue. Blocks."""
+
+    def see() -> Machine:
+        return Machine(root, now=clock(), config=config, config_path=config_path)
+
+    name = Name(config.box.oid, image_of(see()))
+    return Engine(CATALOGUE, see, baseline_folder(config), name, clock=clock, told=told, canary=canary)
+
+
+def open_leave(config: Config, clock: Callable[[], datetime], root: Path = ROOT) -> Leave:
+    """What the engine's verdict allows a process of this box. Blocks. Raises: OSError."""
+    return Leave(baseline_folder(config), strict=Machine(root, now=clock()).appliance)
+
+
+def image_of(machine: Machine) -> str:
+    """The version of the image; elsewhere, of the program. Blocks."""
+    try:
+        return machine.manifest.version
+    except (OSError, Unmeasurable):
+        return __version__
+
+
+def last_report(config: Config) -> Report | None:
+    """What the engine left last; None when there is nothing that can be read. Blocks."""
+    try:
+        return read_report((baseline_folder(config) / REPORT).read_bytes())
+    except (OSError, Unreadable):
+        return None
+
+
+def is_root() -> bool:
+    """Whether the facts can be collected on the spot."""
+    return os.geteuid() == 0
