@@ -26,6 +26,7 @@ _left_out = 0
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "image: boots the image in a virtual PC")
+    config.addinivalue_line("markers", "needs_no_machine: lies here, and runs with the other tests")
 
 
 @pytest.hookimpl(tryfirst=True)
