@@ -168,7 +168,7 @@ class Cabinet:
         return found
 
     async def settled(self, count: int, within_s: float = 20) -> Counters:
-        return await self.until(lambda found: found.settled_today >= count, within_s)
+        return await self.until(lambda found: found.settled_today + found.nothing_today >= count, within_s)
 
     async def set_aside(self, count: int = 1, within_s: float = 20) -> Counters:
         return await self.until(lambda found: found.by_state[State.SET_ASIDE] >= count, within_s)

@@ -19,6 +19,7 @@ from passevue.cli.ground import (
     with_store,
 )
 from passevue.config import Config
+from passevue.queue.listing import Counters
 from passevue.queue.states import State
 from passevue.queue.store import Store
 from passevue.status import words
@@ -65,6 +66,11 @@ def show(summary: Summary, zone: ZoneInfo) -> None:
     console.print(_neighbours(summary))
 
 
+def _done_today(counters: Counters) -> str:
+    nothing = counters.nothing_today
+    return f"{counters.settled_today}, et {nothing} sans rien à envoyer" if nothing else str(counters.settled_today)
+
+
 def _figures(summary: Summary) -> Table:
     counters = summary.counters
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -73,7 +79,7 @@ def _figures(summary: Summary) -> Table:
         ("En vérification", str(counters.in_doubt)),
         ("Retenus", str(counters.by_state[State.HELD])),
         ("Mis de côté", str(counters.by_state[State.SET_ASIDE])),
-        ("Terminés aujourd’hui", str(counters.settled_today)),
+        ("Terminés aujourd’hui", _done_today(counters)),
     ]
     if summary.oldest is not None:
         rows.append(("Le plus ancien", words.age(summary.oldest)))

@@ -77,7 +77,7 @@ def _of_queue(summary: Summary) -> Iterator[Metric]:
     yield GaugeMetricFamily("passevue_oldest_seconds", "Age of the oldest open entry", value=oldest.total_seconds())
     yield GaugeMetricFamily("passevue_parked", "Entries waiting for more than 72 h, still tried", value=counters.parked)
     yield GaugeMetricFamily(
-        "passevue_settled_today", "Entries settled since midnight at the centre", value=counters.settled_today
+        "passevue_settled_today", "Entries sent and settled since midnight at the centre", value=counters.settled_today
     )
     yield GaugeMetricFamily(
         "passevue_conflicts", "Things received under a control id that had come with other content",

@@ -47,6 +47,7 @@ def plain_summary(summary: Summary) -> dict[str, Any]:
             "oldest_received_at": plain(counters.oldest_received_at),
             "oldest_s": None if summary.oldest is None else int(summary.oldest.total_seconds()),
             "settled_today": counters.settled_today,
+            "nothing_today": counters.nothing_today,
         },
         "troubles": [plain_line(line) for line in summary.troubles],
         "recent": [plain_line(line) for line in summary.recent],

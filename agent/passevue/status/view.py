@@ -114,6 +114,7 @@ def _figures(summary: Summary, language: Language) -> list[dict[str, object]]:
     aside = counters.by_state[State.SET_ASIDE] + counters.by_state[State.HELD]
     oldest = "" if summary.oldest is None else words.age(summary.oldest, language)
     under_way = counters.open - counters.in_doubt - counters.by_state[State.HELD]
+    nothing = counters.nothing_today
     return [
         {
             "name": t("en attente", "waiting"),
@@ -137,7 +138,7 @@ def _figures(summary: Summary, language: Language) -> list[dict[str, object]]:
             "name": t("terminés aujourd’hui", "done today"),
             "count": counters.settled_today,
             "tone": "",
-            "note": "",
+            "note": t(f"et {nothing} sans rien à envoyer", f"and {nothing} with nothing to send") if nothing else "",
         },
     ]
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -386,6 +386,8 @@ async def test_nothing_to_send_is_settled_with_its_reason_and_its_memory(store: 
     kept = await store.archive.get(study(1))
     assert kept is not None
     assert (kept.state, kept.record, kept.kos) == ("unpublished", b'{"rejected":1}', b"")
+    found = await store.counters(datetime(2000, 1, 1, tzinfo=UTC))
+    assert (found.settled_today, found.nothing_today) == (0, 1)
 
 
 async def test_content_that_is_damaged_sets_aside_that_entry_only(store: Store) -> None:

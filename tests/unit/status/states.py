@@ -22,11 +22,12 @@ def counters(
     oldest_at: datetime | None = None,
     reasons: tuple[tuple[State, str, int], ...] = (),
     parked: int = 0,
+    nothing: int = 0,
     **by_state: int,
 ) -> Counters:
     states = {state: 0 for state in State if state not in (State.SETTLED, State.CLOSED)}
     states |= {State(name): count for name, count in by_state.items()}
-    return Counters(states, today, parked, oldest_at, reasons, 0)
+    return Counters(states, today, parked, oldest_at, reasons, 0, nothing)
 
 
 def line(

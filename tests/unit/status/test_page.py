@@ -182,6 +182,14 @@ async def test_a_change_reaches_those_who_look() -> None:
         await events.aclose()
 
 
+async def test_what_had_nothing_to_send_is_told_apart_from_what_was_sent() -> None:
+    summary = replace(states.calm(), counters=states.counters(5, nothing=2))
+    async with serving(Scene(summary)) as (_, session):
+        assert "et 2 sans rien à envoyer" in await (await session.get("/")).text()
+        queue = (await (await session.get("/status.json")).json())["queue"]
+        assert (queue["settled_today"], queue["nothing_today"]) == (5, 2)
+
+
 async def test_nothing_new_is_not_sent_again() -> None:
     async with serving(Scene(states.calm())) as (_, session):
         events = _events(session)
