@@ -22,6 +22,8 @@ from pathlib import Path
 
 import structlog
 
+from passevue.baseline.opening import open_leave
+from passevue.baseline.verdict import Leave
 from passevue.config import Config
 from passevue.intake.room import Thresholds
 from passevue.queue.retry import Policy
@@ -61,6 +63,7 @@ class Box:
         thresholds: how full the disk may be; the same, as the disk of a work place is not the box's own.
         clock: aware UTC.
         meeting: where the zones of other processes are met; default: in the data folder.
+        config_path: the file that `config` was read from, which the baseline looks at.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Box:
         thresholds: Thresholds | None = None,
         clock: Callable[[], datetime] = utc_now,
         meeting: Meeting | None = None,
+        config_path: Path | None = None,
     ) -> None:
         self.config = config
         self._parts = frozenset(parts)
@@ -79,6 +83,7 @@ class Box:
         self._thresholds = thresholds or Thresholds()
         self._clock = clock
         self._meeting = meeting or Meeting(config.box.data_dir / "run")
+        self._config_path = config_path
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
         self._intake: Intake | None = None
@@ -148,9 +153,11 @@ class Box:
             if self._parts & _STORE_USERS:
                 self.store = await self._open_store()
                 open_things.push_async_callback(self.store.close)
-            ground = self._ground()
+            leave = await asyncio.to_thread(open_leave, self.config, self._clock)
+            ground = self._ground(leave)
             yield [
                 *await self._zones(ground, open_things),
+                Running(leave.name, leave.run),
                 Running("neighbours", ground.register.run),
                 Running("watchdog", Watchdog().run),
                 Running("presence", ground.witness.run),
@@ -164,7 +171,7 @@ class Box:
             self.config.queue, self.config.box.data_dir, roles=roles, limits=limits, clock=self._clock
         )
 
-    def _ground(self) -> Ground:
+    def _ground(self, leave: Leave) -> Ground:
         config = self.config
         trail = AuditTrail(audit_folder(config), config.box.oid)
         register = Neighbours(status_folder(config), "-".join(sorted(self._parts)))
@@ -181,6 +188,8 @@ class Box:
             metrics,
             witness,
             self.store,
+            leave,
+            self._config_path,
         )
 
     async def _zones(self, ground: Ground, open_things: contextlib.AsyncExitStack) -> list[Running]:

@@ -22,6 +22,7 @@ the library. Raising does not log; the owner of the loop logs once.
             PinBlocked         none is left: the unblocking code, or another card
         SignInError            Pro Santé Connect names nobody (any more): the person signs in again, or someone acts
       TraceError               the audit trail takes no record: nothing national until it does, entries are held
+      Unsound                  a rule of the baseline shuts the national side: entries are held until it opens
       NetworkError             no answer came: stays in the queue, tried again
         ZoneAway               another zone of this box does not answer: it restarts, and is asked again
         InDoubt                the request left whole and no answer was understood: look up before sending again
@@ -177,6 +178,11 @@ class SignInError(CredentialError):
 
 class TraceError(BoxError):
     """The audit trail takes no record: nothing national may happen (LOG-01); the entry is held, no try is burnt."""
+
+
+class Unsound(BoxError):
+    """The box cannot say that it is sound, or says that it is not: the national side stays shut (APP-01); the entry is
+    held, no try is burnt."""
 
 
 class NetworkError(BoxError):

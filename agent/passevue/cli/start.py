@@ -36,7 +36,7 @@ def run(
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             meeting = Meeting(sockets or _sockets(config), passed_sockets())
-            runner.run(Box(config, tuple(part or Part), meeting=meeting).run())
+            runner.run(Box(config, tuple(part or Part), meeting=meeting, config_path=config_path).run())
     except BoxError as error:
         log.error("box_not_started", error=error, error_class=type(error).__name__)
         fail(error)

@@ -40,7 +40,7 @@ JUMP_S = 5.0  # NTP slews below half a second; more than this between two looks 
 
 
 class Dispatcher:
-    """A part of the box (`name`, `run`). Only tests and the demonstration pass more than the first three arguments."""
+    """A part of the box (`name`, `run`). `may_begin`: whether anything may begin now; while not, all of it waits."""
 
     name = "dispatcher"
 
@@ -57,6 +57,7 @@ class Dispatcher:
         minute_s: float = MINUTE_S,
         jitter: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._lanes = lanes
@@ -65,6 +66,7 @@ class Dispatcher:
         self._pace = pace or Pace()
         self._minute_s = minute_s
         self._monotonic = monotonic
+        self._may_begin = may_begin
         self._lane = Lane(store, work, self._policy, deadlines or Deadlines(), self._endpoints, jitter, monotonic)
         self._busy: dict[int, Taken] = {}
         self._orphans: list[Taken] = []  # their outcome could not be written: put back when the store is well
@@ -119,7 +121,9 @@ class Dispatcher:
             group.create_task(self._carry(each), name=f"lane-{each.number}")
 
     def _allowed(self) -> tuple[frozenset[State], int]:
-        """The states that may begin, and how many entries, as the breakers stand."""
+        """The states that may begin, and how many entries, as the breakers stand. None while the box is not sound."""
+        if not self._may_begin():
+            return frozenset(), 0
         now, free = self._monotonic(), self._lanes - len(self._busy)
         registry, pacs = self._endpoints.registry, self._endpoints.pacs
         if not registry.passes(now):
@@ -199,7 +203,7 @@ class Dispatcher:
     async def _each_minute(self) -> None:
         await self._store.renew(list(self._busy.values()))
         await self._store.recover_others(list(self._busy), self._policy)
-        if await self._store.probe_held():
+        if self._may_begin() and await self._store.probe_held():
             self._store.arrived.set()
 
     async def _hand_back(self) -> None:

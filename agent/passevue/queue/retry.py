@@ -7,7 +7,8 @@ Rules kept here:
 - back-off 1, 5, 15 min, then hourly without end, full jitter; the far side's Retry-After counts, up to the cap (Q-11);
 - a crash, a watchdog or an exception that is none of ours counts; three in a row set the entry aside (Q-10);
 - the same bounded failure five times in a row sets it aside; a refusal does so at once;
-- a missing credential, or an audit trail that does not write, holds the entry and burns no try (Q-14); a peer whose
+- a missing credential, an audit trail that does not write, or a box that is not sound holds the entry and burns no try
+  (Q-14); a peer whose
   certificate is wrong holds it too: the document is not at fault, and 500 of them must not need 500 gestures;
 - time waited is added up from the delays given, never read off a clock: ten years' jump sets nothing aside;
 - after 72 h of waiting an entry is marked for a person, and still tried.
@@ -33,6 +34,7 @@ from passevue.errors import (
     TraceError,
     TrustError,
     Unreadable,
+    Unsound,
 )
 from passevue.queue.states import State
 
@@ -115,6 +117,7 @@ HINTS = {
     "cabinet": "Le PACS a donné une réponse incohérente. Prévenez le responsable du PACS.",
     "credential": "Un certificat ou une carte manque. L’envoi reprendra dès qu’il sera de nouveau utilisable.",
     "audit": "Le journal d’audit ne s’écrit plus. Rien n’est envoyé en attendant. Prévenez la maintenance.",
+    "baseline": "Une protection du boîtier est en défaut. Rien n’est envoyé en attendant. Voyez la page « Sécurité ».",
     "trust": "Le service distant n’a pas pu prouver son identité. Rien ne lui est envoyé. Prévenez la maintenance.",
     "refused": "Le service national a refusé ce document. Corrigez à la source et renvoyez le compte rendu.",
     "unreadable": "Le message reçu n’est pas lisible. Corrigez à la source et renvoyez-le.",
@@ -126,7 +129,7 @@ HINTS = {
 }
 
 
-HELD_FOR = frozenset({"credential", "audit", "trust"})  # reasons of HELD: one probe asks for all held for the same
+HELD_FOR = frozenset({"credential", "audit", "baseline", "trust"})  # of HELD: one probe asks for all held for the same
 
 
 def starting(phase: Phase, facts: Facts) -> Facts:
@@ -145,6 +148,8 @@ def after(error: Exception, phase: Phase, facts: Facts, jitter: float, policy: P
             return _held(error, "credential", phase, facts)
         case TraceError():
             return _held(error, "audit", phase, facts)
+        case Unsound():
+            return _held(error, "baseline", phase, facts)
         case TrustError() if phase is not Phase.BUILD:
             return _held(error, "trust", phase, facts)
         case Refused():

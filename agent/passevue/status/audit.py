@@ -252,6 +252,15 @@ def trail_checked(at: datetime) -> Event:
     return Event(APPLICATION_ACTIVITY, kind, Act.EXECUTE, Outcome.SUCCESS, at, us)
 
 
+def rule_changed(at: datetime, rule: str, said: str, *, fires: bool) -> Event:
+    """A rule of the security baseline is in another state now: `rule` is its id, `said` state, effect and finding."""
+    us = (Participant("passevue", requestor=True, role=APPLICATION),)
+    kind = ours("baseline", "Security baseline")
+    about = (Subject(rule, 2, 20, kind),)
+    outcome = Outcome.SERIOUS if fires else Outcome.SUCCESS
+    return Event(SECURITY_ALERT, kind, Act.EXECUTE, outcome, at, us, about, said)
+
+
 def content_purged(at: datetime, what: str, counts: Mapping[str, int]) -> Event:
     """Content whose time has passed was erased (Q-18): counts by kind, e.g. `{"contents": 12, "proofs": 0}`."""
     us = (Participant("passevue", requestor=True, role=APPLICATION),)

@@ -31,16 +31,18 @@ def open_people(
     cards: Cards | None = None,
     psc: Psc | None = None,
     in_person: Consents | None = None,
+    held: Callable[[], Sequence[str]] = tuple,
 ) -> People:
     """Who may sign in by what was given: cards where there is somebody to read and believe them, `psc` where it is.
 
     Args:
+        held: the rules of the baseline that hold sign-ins now.
         in_person: shared with `national.publication`, or what stands for it where that is in another process.
     """
     realm = config.box.realm
     account = LocalAccount(config.box.data_dir)
     structures = frozenset(structure.id for structure in config.structures)
-    sign_in = SignIn(account, trail, structures, clock, cards=cards, psc=psc, in_person=in_person)
+    sign_in = SignIn(account, trail, structures, clock, cards=cards, psc=psc, in_person=in_person, held=held)
     acts = EntryActs(store, trail, sign_in, realm, clock)
     callback = urlsplit(str(config.psc.redirect_url)).path if psc is not None and config.psc is not None else ""
 

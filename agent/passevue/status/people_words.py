@@ -260,6 +260,13 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
             "Wrong code: one try is left before the card is blocked.",
         ),
     ),
+    "not-sound": (
+        Tone.BAD,
+        (
+            "Une protection du boîtier est en défaut : personne ne se connecte par carte ou e-CPS en attendant.",
+            "A protection of the box fails: nobody signs in by card or e-CPS meanwhile.",
+        ),
+    ),
     "pin-blocked": (Tone.BAD, ("La carte est bloquée.", "The card is blocked.")),
     "pin-form": (
         Tone.BAD,

@@ -14,7 +14,7 @@ Rules:
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
@@ -81,6 +81,7 @@ class SignIn:
         cards: the readers; None when this box has none.
         psc: Pro Santé Connect; None when it is not set up.
         in_person: told in whose name entries may go.
+        held: the rules of the baseline that let nobody sign in by card or phone now; the site's account still can.
     """
 
     name = "sign-in"
@@ -95,6 +96,7 @@ class SignIn:
         cards: Cards | None = None,
         psc: Psc | None = None,
         in_person: Consents | None = None,
+        held: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.account = account
         self.cards = cards
@@ -104,6 +106,7 @@ class SignIn:
         self.psc = PscDesk(psc, self.visits, clock, lambda err: self._note_refusal(err, Method.PHONE, ""))
         self.clock = clock
         self._trail = trail
+        self._held = held
         self._structures = structures
         self._signers: dict[int, PersonalSigner] = {}  # by id of the session
         self._card_attempts = Attempts()
@@ -121,10 +124,11 @@ class SignIn:
         Raises:
             CardError: the card says no; `PinWrong` with the tries left.
             TrustError, NetworkError: its certificate is not to be believed, or that cannot be known now.
-            Refused: `paused`, `put-in-again`, `last-try-at-box`, `card-busy`. StoreError: no audit trail.
+            Refused: `not-sound`, `paused`, `put-in-again`, `last-try-at-box`, `card-busy`. StoreError: no audit trail.
         """
         cards, at_box = self.cards, place is Place.AT_BOX
         try:
+            self._check_sound()
             if cards is None:
                 raise Refused("no-readers", "this box has no card reader")
             self._check_pause(self._card_attempts, place, address)
@@ -140,6 +144,11 @@ class SignIn:
             wipe(pin)
         self._card_attempts.succeeded(address)
         return await self._with_card(cards, hold, address)
+
+    def _check_sound(self) -> None:
+        """No code is typed into, and nobody named by, a box that is not sound."""
+        if rules := self._held():
+            raise Refused("not-sound", f"the baseline holds sign-ins: {' '.join(rules)}")
 
     def _check_presence(self, cards: Cards, insertion: int, place: Place) -> None:
         seen = cards.view().card(insertion)
@@ -176,6 +185,7 @@ class SignIn:
     async def begin_push(self, cookie: str, id_nat: str, address: str) -> None:
         """Ring the phone of `id_nat` for the browser of `cookie`. Raises as `PscDesk.begin_push`."""
         try:
+            self._check_sound()
             await self.psc.begin_push(cookie, id_nat, address)
         except BoxError as err:
             self._refuse(err, Method.PHONE, address)
@@ -188,6 +198,7 @@ class SignIn:
     async def begin_code(self, cookie: str, address: str) -> str:
         """Where to send the browser of `cookie`. Raises as `PscDesk.begin_code`."""
         try:
+            self._check_sound()
             return await self.psc.begin_code(cookie, address)
         except BoxError as err:
             self._refuse(err, Method.BROWSER, address)

@@ -115,6 +115,10 @@ class Witness:
         """Something that is not a reader of the list was plugged in (USB-01)."""
         self._note(audit.input_refused(self._clock(), "USB", "", "", reason))
 
+    def rule_changed(self, at: datetime, rule: str, said: str, *, fires: bool) -> None:
+        """A rule of the security baseline is in another state now."""
+        self._note(audit.rule_changed(at, rule, said, fires=fires))
+
     def purged(self, what: str, counts: Mapping[str, int]) -> None:
         self._note(audit.content_purged(self._clock(), what, counts))
 

@@ -211,6 +211,7 @@ ENGLISH_HINTS = {
     "study-absent": "The PACS does not have the images of this examination yet. Check that they were sent there.",
     "cabinet": "The PACS gave an answer that makes no sense. Tell whoever looks after the PACS.",
     "credential": "A certificate or card is missing. Sending goes on as soon as it can be used again.",
+    "baseline": "A protection of the box fails. Nothing is sent meanwhile. See the page “Security”.",
     "audit": "The audit trail cannot be written. Nothing is sent until it can. Tell maintenance.",
     "trust": "The far service could not prove who it is. Nothing is sent to it. Tell maintenance.",
     "unreadable": "The message received cannot be read. Correct it at the source and send it again.",

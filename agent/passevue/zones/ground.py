@@ -3,9 +3,11 @@
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from socket import socket
 from typing import Any
 
+from passevue.baseline.verdict import Leave
 from passevue.config import Config
 from passevue.intake.room import Thresholds
 from passevue.queue.retry import Policy
@@ -39,6 +41,8 @@ class Ground:
     metrics: Metrics
     witness: Witness
     kept: Store | None
+    leave: Leave
+    config_path: Path | None
 
     @property
     def store(self) -> Store:

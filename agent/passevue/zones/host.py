@@ -10,6 +10,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from passevue.baseline.engine import Change
+from passevue.baseline.opening import open_engine
 from passevue.card.card_trust import open_card_trust
 from passevue.card.reader import Readers
 from passevue.card.usb import INSTALLED, Arrival, UsbWatch, read_reader_files
@@ -42,7 +44,7 @@ async def open_host(ground: Ground, open_things: AsyncExitStack, *, alone: bool)
         if alone:
             door = ground.meeting.open_door(Place.CARD, Part.PAGE, cards_for_page(desk))
             running.insert(0, Running("card-door", (await open_things.enter_async_context(door)).run))
-    return Host(desk, (*running, *await _usb(ground), *_machine(ground)))
+    return Host(desk, (*running, *await _usb(ground), *await _machine(ground)))
 
 
 async def _usb(ground: Ground) -> tuple[Running, ...]:
@@ -55,9 +57,18 @@ async def _usb(ground: Ground) -> tuple[Running, ...]:
     )
 
 
-def _machine(_ground: Ground) -> tuple[Running, ...]:
+async def _machine(ground: Ground) -> tuple[Running, ...]:
     """What watches over the machine and renews it."""
-    return ()
+    witness = ground.witness
+
+    def told(change: Change) -> None:
+        said = f"{change.status} {change.effect if change.fires else 'no effect'}: {change.observed}"
+        witness.rule_changed(change.at, change.rule.id, said, fires=change.fires)
+
+    engine = await asyncio.to_thread(
+        open_engine, ground.config, ground.config_path, ground.clock, told=told, canary=witness.traced
+    )
+    return (Running(engine.name, engine.run),)
 
 
 async def _tell_refused_devices(usb: UsbWatch, witness: Witness) -> None:

@@ -12,9 +12,10 @@ from datetime import timedelta
 
 import structlog
 
+from passevue.baseline.rule import Function
 from passevue.config import Config
 from passevue.document.kos import Maker
-from passevue.errors import BoxError, StoreError
+from passevue.errors import BoxError, StoreError, Unsound
 from passevue.intake.images import Images
 from passevue.intake.pacs import OwnImages, Pacs, open_pacs
 from passevue.intake.study import Study
@@ -83,15 +84,24 @@ async def _publishing(
     box, settings = config.box, config.registry
     structures = Structures(config.structures, settings.authority, box.realm, box.credentials_dir, ground.clock)
     await asyncio.to_thread(structures.load)
-    # What must hold whenever a try begins: the audit trail writes (LOG-01).
-    registry = Registry(settings, structures, box.oid, witness.exchanged, ground.clock, witness.traced, in_person)
+    leave = ground.leave
+
+    async def admit() -> None:
+        """What must hold whenever a try begins: the box is sound (APP-01), the audit trail writes (LOG-01)."""
+        if rules := leave.held(Function.PUBLICATION):
+            raise Unsound(f"the baseline holds publications: {' '.join(rules)}")
+        await witness.traced()
+
+    registry = Registry(settings, structures, box.oid, witness.exchanged, ground.clock, admit, in_person)
     open_things.push_async_callback(registry.close)
     pacs = WatchedPacs(await asyncio.to_thread(open_pacs, config.pacs, images), witness)
     maker = Maker(box.manufacturer, str(box.retrieve_url).rstrip("/"), box.timezone)
     origin = Origin(maker, box.oid, settings.digest)
     work = Publication(pacs, store.archive, registry, structures, origin, box.realm, ground.clock, in_person)
     policy = ground.policy or Policy(absent_after_s=config.queue.absent_study_h * 3600.0)
-    dispatcher = Dispatcher(store, work, config.queue.lanes, policy=policy)
+    dispatcher = Dispatcher(
+        store, work, config.queue.lanes, policy=policy, may_begin=lambda: not leave.held(Function.PUBLICATION)
+    )
     house = Housekeeping(store, config, dispatcher, ground.register, witness)
 
     async def dispatch() -> None:

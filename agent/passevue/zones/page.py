@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from passevue.baseline.rule import Function
 from passevue.errors import StoreError
 from passevue.national.personal import Consents, InPerson
 from passevue.national.psc import open_psc
@@ -57,8 +58,9 @@ async def open_page(
         await open_things.enter_async_context(psc)
         running.append(Running("psc", psc.run))
     people = await asyncio.to_thread(
-        open_people, ground.config, ground.store, ground.trail, ground.clock, cards=cards, psc=psc, in_person=consents
-    )
+        open_people, ground.config, ground.store, ground.trail, ground.clock, cards=cards, psc=psc, in_person=consents,
+        held=lambda: ground.leave.held(Function.SIGN_IN),
+    )  # fmt: skip
     await people.sign_in.account.start()
     page = await asyncio.to_thread(_page, ground, people)
     return PageZone(page, (Running("page", page.run), Running("sign-in", people.sign_in.run), *running))
