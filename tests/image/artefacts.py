@@ -37,7 +37,7 @@ class Image:
 
     @property
     def bundle(self) -> Path:
-        return self.folder / "update.raucb"
+        return self.folder / f"passevue-{self.version}.raucb"
 
     @property
     def version(self) -> str:

@@ -1,0 +1,218 @@
+"""Two slots and the way back: an update is written, starts, proves itself; after a broken one the old one is back."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.image.artefacts import Image
+from tests.image.disk_edit import DiskEdit
+from tests.image.lab import BOOT_S, Lab
+from tests.image.machine import Hardware, Machine
+from tests.image.releases import Releases
+from tests.image.state import State
+from tests.image.test_power_cuts import coin, kept, messages, takes_messages
+from tests.image.waiting import eventually
+from tests.peers.ris import Ledger
+
+__all__ = ["coin"]
+
+BUNDLE = "/var/lib/passevue/update/next.raucb"
+INSTALL_S = 900
+TRIES = 3
+
+
+@pytest.fixture(scope="session")
+def releases(lab: Lab) -> Releases:
+    return Releases(lab.image, lab.folder, lab.say)
+
+
+def carrying(bundle: Path) -> Hardware:
+    """A machine with the bundle on a second drive: quicker than any wire of the tests."""
+    return Hardware(extra=("-drive", f"if=none,id=bundle,format=raw,readonly=on,file={bundle}",
+                           "-device", "virtio-blk-pci,drive=bundle,serial=bundle"))  # fmt: skip
+
+
+async def up(machine: Machine) -> None:
+    """The box has started and knows whether this boot is good."""
+    await machine.console.answers(BOOT_S)
+    await machine.console.run("systemctl", "is-system-running", "--wait", timeout_s=BOOT_S, check=False)
+
+
+async def bring(machine: Machine, bundle: Path) -> None:
+    copy = 'head -c "$1" /dev/disk/by-id/virtio-bundle >"$2" && sync "$2"'
+    await machine.console.run("sh", "-c", copy, "sh", str(_size(bundle)), BUNDLE, timeout_s=300)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+async def install(machine: Machine, bundle: Path) -> None:
+    await bring(machine, bundle)
+    await machine.console.run("rauc", "install", BUNDLE, timeout_s=INSTALL_S)
+
+
+async def root_hash(machine: Machine) -> str:
+    words = (await machine.console.run("cat", "/proc/cmdline")).out.split()
+    return next(word.removeprefix("roothash=") for word in words if word.startswith("roothash="))
+
+
+async def ukis(machine: Machine) -> list[str]:
+    said = await machine.console.run("sh", "-c", "ls /efi/EFI/Linux 2>/dev/null || ls /boot/EFI/Linux")
+    return sorted(said.out.split())
+
+
+async def restart(machine: Machine) -> None:
+    after = len(machine.qmp.events)
+    await machine.console.run("systemctl", "reboot", check=False)
+    await machine.resets(300, after)
+
+
+async def comes_back(machine: Machine, old: Image, tries: int = TRIES) -> None:
+    """However the new version fails, the machine ends on the old one, which is healthy, with its data."""
+
+    async def running() -> str:
+        try:
+            async with asyncio.timeout(20):
+                return await root_hash(machine)
+        except (TimeoutError, ConnectionError):
+            return ""
+
+    resets = len([one for one in machine.qmp.events if one["event"] == "RESET"])
+    await eventually(running, lambda found: found == old.root_hash, 4 * BOOT_S, pause_s=5)
+    resets = len([one for one in machine.qmp.events if one["event"] == "RESET"]) - resets
+    assert resets >= tries, f"{resets} restarts"
+    await up(machine)
+    assert any(name.startswith(f"passevue_{old.version}.efi") for name in await ukis(machine))
+    await machine.serves("/healthz", BOOT_S)
+
+
+async def test_an_update_starts_proves_itself_and_keeps_the_data(lab: Lab, releases: Releases) -> None:
+    new = releases.good()
+    state = lab.provisioned("update")
+    ledger, supply = Ledger(), messages()
+    async with lab.machine(state, carrying(new.bundle)) as machine:
+        await machine.switch_on()
+        await up(machine)
+        await takes_messages(machine, ledger, supply)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await install(machine, new.bundle)
+        lab.figures["installation of an update"] = f"{loop.time() - started:.0f} s"
+        assert await root_hash(machine) == lab.image.root_hash, "nothing changes before the restart"
+        started = loop.time()
+        await restart(machine)
+        await up(machine)
+        assert await root_hash(machine) == new.root_hash
+        await machine.serves("/healthz", BOOT_S)
+        lab.figures["restart into an update, until the page"] = f"{loop.time() - started:.0f} s"
+        await eventually(lambda: ukis(machine), lambda names: f"passevue_{new.version}.efi" in names, BOOT_S)
+        found = await kept(machine)
+        assert all(found[line.sha256] == 1 for line in ledger.acknowledged)
+
+
+async def test_after_an_agent_that_does_not_start_the_old_version_is_back(lab: Lab, releases: Releases) -> None:
+    new = releases.broken("agent", 2)
+    async with lab.machine(lab.provisioned("broken-agent"), carrying(new.bundle)) as machine:
+        await machine.switch_on()
+        await up(machine)
+        await install(machine, new.bundle)
+        await restart(machine)
+        await comes_back(machine, lab.image)
+
+
+async def test_after_a_kernel_that_panics_the_old_version_is_back(lab: Lab, releases: Releases) -> None:
+    new = releases.with_broken_kernel()
+    async with lab.machine(lab.provisioned("broken-kernel"), carrying(new.bundle)) as machine:
+        await machine.switch_on()
+        await up(machine)
+        await install(machine, new.bundle)
+        await restart(machine)
+        await comes_back(machine, lab.image)
+
+
+async def test_after_a_slot_that_rotted_the_old_version_is_back(lab: Lab, releases: Releases) -> None:
+    new = releases.good()
+    state = lab.provisioned("rotten-slot")
+    async with lab.machine(state, carrying(new.bundle)) as machine:
+        await machine.switch_on()
+        await up(machine)
+        await install(machine, new.bundle)
+        await machine.console.run("systemctl", "poweroff", check=False)
+        await machine.gone(300)
+        disk = DiskEdit(state.disk)
+        disk.flip(disk.partition(f"passevue_{new.version}"), 1024 + 100)
+        await machine.switch_on()
+        await comes_back(machine, lab.image)
+
+
+async def test_a_power_cut_during_installation_leaves_a_box_that_starts(
+    lab: Lab, releases: Releases, cuts: int, coin: random.Random
+) -> None:
+    """Old or new, never neither; what was acknowledged is there."""
+    new = releases.good()
+    state = lab.provisioned("cut-update")
+    state.make_fickle()
+    ledger, supply = Ledger(), messages()
+    async with lab.machine(state, carrying(new.bundle)) as machine:
+        machine.seed = f"{coin.random()}"
+        longest = 60.0
+        for cut in range(1, cuts + 1):
+            await machine.switch_on()
+            await up(machine)
+            assert await root_hash(machine) in (lab.image.root_hash, new.root_hash)
+            await takes_messages(machine, ledger, supply)
+            if await root_hash(machine) == new.root_hash:
+                lab.say(f"cut {cut}: the new version runs: the installation had ended")
+                break
+            await bring(machine, new.bundle)
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            installing = asyncio.create_task(machine.console.run("rauc", "install", BUNDLE, timeout_s=INSTALL_S))
+            await asyncio.wait([installing], timeout=coin.uniform(0, longest))
+            if installing.done():
+                longest = max(5.0, loop.time() - started)
+            await machine.cut_power()
+            await asyncio.gather(installing, return_exceptions=True)
+            lab.say(f"cut {cut} of {cuts} during installation; {machine.disk_said}")
+        if not machine.on:
+            await machine.switch_on()
+        await up(machine)
+        await machine.serves("/healthz", BOOT_S)
+        found = await kept(machine)
+        assert all(found[line.sha256] == 1 for line in ledger.acknowledged)
+    lab.figures[f"{cuts} power cuts during installation"] = "always starts, nothing lost"
+
+
+async def test_bundles_that_are_not_ours_or_not_whole_change_nothing(
+    lab: Lab, releases: Releases, tmp_path: Path
+) -> None:
+    new = releases.good()
+    whole = new.bundle.read_bytes()
+    bad = {
+        "one bit": whole[:100_000] + bytes([whole[100_000] ^ 1]) + whole[100_001:],
+        "cut": whole[: len(whole) // 2],
+        "without signature": whole[: len(whole) - 4096],
+        "empty": b"",
+        "not a bundle": bytes(1 << 20),
+    }
+    places, start = {}, 0
+    with (tmp_path / "bad").open("wb") as file:
+        for name, data in bad.items():
+            places[name] = (start, len(data))
+            file.write(data)
+            start += len(data)
+    async with lab.machine(lab.provisioned("bad-bundles"), carrying(tmp_path / "bad")) as machine:
+        await machine.switch_on()
+        await up(machine)
+        before = await ukis(machine)
+        for name, (at, size) in places.items():
+            take = 'tail -c "+$(($1 + 1))" /dev/disk/by-id/virtio-bundle | head -c "$2" >"$3"'
+            await machine.console.run("sh", "-c", take, "sh", str(at), str(size), BUNDLE, timeout_s=600)
+            said = await machine.console.run("rauc", "install", BUNDLE, timeout_s=INSTALL_S, check=False)
+            assert said.code, f"{name} was installed"
+            assert await ukis(machine) == before, name
+    partitions = DiskEdit(State(lab.folder / "bad-bundles").disk).partitions()
+    assert [one.label for one in partitions].count("_empty") == 2, "the other slot was written"
