@@ -14,6 +14,7 @@ Facts:
 - one vpcd reader has two slots, on two ports that follow each other. vpcd keeps its slots in one table for all readers
   of a loaded driver, the second reader's over the first's: each reader gets its own copy of the driver;
 - pcscd numbers readers by driver, hence all are `00` here, and two of the same name are alike to the last byte;
+- Debian 13's asks polkit about each client, and refuses all where there is none, as in a container: ours does not ask;
 - it must write to /run/pcscd as any pcscd: root, or a machine where that folder is ours.
 """
 
@@ -51,6 +52,13 @@ def why_not() -> str:
     if os.geteuid() != 0 and not os.access("/run/pcscd", os.W_OK):
         return "a pcscd of our own needs root, or a /run/pcscd that we may write to"
     return ""
+
+
+@functools.cache
+def _without_polkit() -> tuple[str, ...]:
+    """The option, where this pcscd has it (Debian 13)."""
+    told = subprocess.run([PCSCD, "--help"], capture_output=True, text=True, check=False)
+    return ("--disable-polkit",) if "--disable-polkit" in told.stdout + told.stderr else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,7 @@ class Pcscd:
             listener.listen(64)
             # systemd's way: the socket is descriptor 3, and LISTEN_PID the process's own number.
             script = 'LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS; exec "$@" 3<&0 </dev/null'
-            command = [PCSCD, "--foreground", "--config", str(self._configuration)]
+            command = [PCSCD, "--foreground", "--config", str(self._configuration), *_without_polkit()]
             self.process = subprocess.Popen(
                 ["/bin/sh", "-c", script, "sh", *command],
                 stdin=listener.fileno(),
