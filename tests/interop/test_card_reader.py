@@ -191,7 +191,7 @@ async def test_pcscd_restarts_and_everything_is_there_again(pcscd: Pcscd) -> Non
         for end in (pcscd.stop, pcscd.kill):
             await asyncio.to_thread(end)
             await until(lambda: not readers.seats and not readers.service_up)
-            assert isinstance(events[-1], ReaderOut)
+            await until(lambda: isinstance(events[-1], ReaderOut))
             with pytest.raises(ServiceAway) as caught:
                 async with readers.session(slot.name):
                     pass
