@@ -4,9 +4,13 @@ Facts: `install NAME /bin/false` keeps a module out, also by its name; `blacklis
 itself. `-` and `_` are the same in a module's name. A module that is built in needs no loading at all.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from passevue.errors import Unreadable
+
+_LOADED = re.compile(r"([\w-]+) \d+ (?:\d+|-) .*")
 _NOTHING = frozenset({"/bin/false", "/usr/bin/false", "/bin/true", "/usr/bin/true"})
 
 
@@ -32,4 +36,14 @@ def names_of(paths: Iterable[str]) -> frozenset[str]:
 
 
 def loaded(proc_modules: str) -> frozenset[str]:
-    return frozenset(plain(line.split()[0]) for line in proc_modules.splitlines() if line.strip())
+    """Of /proc/modules. Raises: Unreadable; also when there is none, which no box of ours starts with."""
+    found = [_LOADED.fullmatch(line) for line in proc_modules.splitlines()]
+    if not found:
+        raise Unreadable("no module is loaded")
+    return frozenset(plain(_known(each)[1]) for each in found)
+
+
+def _known(line: re.Match[str] | None) -> re.Match[str]:
+    if line is None:
+        raise Unreadable("a line of /proc/modules is not in its form")
+    return line

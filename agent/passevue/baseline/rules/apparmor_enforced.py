@@ -20,9 +20,10 @@ def check(machine: Machine) -> Finding:
     if absent or not machine.manifest.apparmor:
         return failed(f"not loaded: {', '.join(absent) or 'the manifest names no profile'}")
     pairs = [line.split(" ", 1) for line in facts.lines("confinement")]
-    if not pairs:
-        raise Unreadable("no process was seen")
-    free = sorted({unit for unit, label in pairs if unit.startswith("passevue-") and not label.endswith(" (enforce)")})
+    ours = [(unit, label) for unit, label in pairs if unit.startswith("passevue-")]
+    if not ours:
+        raise Unreadable("no process of ours was seen")
+    free = sorted({unit for unit, label in ours if not label.endswith(" (enforce)")})
     return failed(f"not confined: {', '.join(free)}") if free else passed(f"{len(modes)} profiles enforced")
 
 

@@ -5,11 +5,14 @@ from passevue.baseline.remedies import remedy
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
 from passevue.errors import Unreadable
 
+FOLDER = "/sys/devices/system/cpu/vulnerabilities/"
+
 
 def check(machine: Machine) -> Finding:
-    flaws = dict(line.rpartition("/")[2].split(": ", 1) for line in machine.facts.lines("cpu_flaws"))
-    if not flaws:
+    lines = machine.facts.lines("cpu_flaws")
+    if not lines or not all(line.startswith(FOLDER) for line in lines):
         raise Unreadable("the kernel lists no flaw")
+    flaws = dict(line.removeprefix(FOLDER).split(": ", 1) for line in lines)
     open_ones = sorted(name for name, text in flaws.items() if "Vulnerable" in text)
     return failed(f"vulnerable: {', '.join(open_ones)}") if open_ones else passed(f"{len(flaws)} flaws, none open")
 

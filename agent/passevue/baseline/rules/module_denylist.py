@@ -9,7 +9,6 @@ from passevue.baseline.reading.links import read_links
 from passevue.baseline.reading.modules import loaded, plain, refused
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
-from passevue.errors import Unreadable
 
 DENIED = (
     "usb_storage", "uas", "firewire_core", "firewire_ohci", "thunderbolt", "bluetooth", "cfg80211", "dccp", "sctp",
@@ -32,8 +31,6 @@ def check(machine: Machine) -> Finding:
     told = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
     if told:
         return failed(told)
-    if not running:
-        raise Unreadable("no module is loaded: the list is not whole")
     return passed(f"{len(denied)} modules out, no radio")
 
 

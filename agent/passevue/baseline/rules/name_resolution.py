@@ -1,11 +1,11 @@
 """NET-06: no neighbour is asked for a name, and where the configuration names resolvers no other is used."""
 
 from passevue.baseline.machine import Machine
+from passevue.baseline.reading.resolved import read_values
 from passevue.baseline.reading.sockets import read_sockets
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
 from passevue.baseline.site import site_plan
-from passevue.errors import Unreadable
 
 PORTS = frozenset({5353, 5355})
 
@@ -13,15 +13,12 @@ PORTS = frozenset({5353, 5355})
 def check(machine: Machine) -> Finding:
     facts = machine.facts
     for name in ("llmnr", "mdns"):
-        states = {line.rpartition(": ")[2].strip() for line in facts.lines(name)}
-        if not states:
-            raise Unreadable(f"resolvectl says nothing of {name}")
-        if states != {"no"}:
+        if set(read_values(facts.text(name))) != {"no"}:
             return failed(f"{name} is on")
     if open_ports := sorted({each.port for each in read_sockets(facts.tree("sockets"))} & PORTS):
         return failed(f"port {open_ports[0]} is open")
     wanted = {str(each) for each in site_plan(machine).resolvers}
-    used = {word for line in facts.lines("dns") for word in line.partition(":")[2].split()}
+    used = {word for value in read_values(facts.text("dns")) for word in value.split()}
     if wanted and (strange := used - wanted):
         return failed(f"{len(strange)} resolvers are not of the configuration")
     return passed(f"LLMNR and mDNS off, {len(used)} resolvers")
