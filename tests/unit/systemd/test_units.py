@@ -81,8 +81,11 @@ def test_only_the_facts_and_the_small_acts_run_as_root() -> None:
     assert {name for name in own_services() if not value(f"{HERE}/{name}", "Service", "User")} == {
         "passevue-audit.service",  # the kernel takes its rules from root alone
         "passevue-configuration.service",  # PID 1 takes its orders from root alone
+        "passevue-configure.service",  # no zone may write the configuration that it lives by
+        "passevue-erase.service",  # writes to the disk and the TPM
         "passevue-facts.service",  # sees what only root sees
         "passevue-modules.service",  # the setting is root's
+        "passevue-recovery.service",  # the recovery key is root's
     }
 
 
@@ -147,7 +150,8 @@ def test_a_boot_is_good_only_after_the_health_check() -> None:
     assert value(unit, "Install", "RequiredBy") == "boot-complete.target"
     assert value(unit, "Unit", "Before") == "boot-complete.target"
     assert value(unit, "Unit", "FailureAction") == "reboot"
-    assert "passevue-page.service" in value(unit, "Unit", "Requires")
+    assert "passevue-page.service" in value(unit, "Unit", "Wants"), "a zone that cannot start fails the check"
+    assert value(unit, "Unit", "Requires") == "", "and does not make it be skipped"
 
 
 def test_all_zones_stand_or_fall_with_the_firewall() -> None:
