@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -25,15 +26,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import apt_sources
-
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "rauc/overlay/usr/lib/passevue")]
+
+import apt_sources  # noqa: E402
+from slots import uki as uki_slot  # noqa: E402
+
 REPOSITORY = HERE.parent
 BUILD = HERE / "build"
 RELEASE = "trixie"
 PYTHON = "3.13"  # Debian 13's
 FROM_DEBIAN = ("pyscard",)  # has no wheel for Linux; python3-pyscard is in mkosi.conf
-NOT_ON_THE_BOX = ("colorama", "tzdata")  # for Windows only
+NOT_ON_THE_BOX = ("colorama", "tzdata", "psycopg", "psycopg-binary")  # Windows; the queue's other engine, for hosted boxes
 UKI_SLOT = "passevue-uki-a"
 PROFILES = ("production", "development")
 
@@ -72,6 +76,7 @@ def main() -> int:
         stage = lay_out(order, wheels)
         run_mkosi(order, tools, stage)
         give(order)
+        make_bundle(order, tools)
     except (BuildError, apt_sources.NoSources) as err:
         print(f"\nimage: {err}", file=sys.stderr)
         return 1
@@ -198,18 +203,19 @@ def get_wheels() -> Path:
     entries = re.split(r"\n(?=\S)", text)
     kept = [entry for entry in entries if re.split(r"[=\s]", entry)[0] not in (*FROM_DEBIAN, *NOT_ON_THE_BOX)]
     wanted = "\n".join(kept)
-    place = BUILD / "cache/wheels" / hashlib.sha256((wanted + PYTHON).encode()).hexdigest()[:16]
-    if (place / "requirements.txt").exists():
+    place = BUILD / "cache/wheels"
+    listed = place / "requirements.txt"
+    if listed.exists() and listed.read_text() == wanted:
         return place
-    pip = BUILD / "pip"
     with step(f"{len(kept)} hashed wheels for Python {PYTHON}"):
+        pip = BUILD / "pip"
         if not (pip / "bin/pip").exists():
             run([sys.executable, "-m", "venv", pip], "pip")
         place.mkdir(parents=True, exist_ok=True)
-        listed = place / "requirements.part"
-        listed.write_text(wanted)
-        run([pip / "bin/pip", "download", "--require-hashes", "-r", listed, "-d", place, *_target()], "wheels")
-        listed.rename(place / "requirements.txt")
+        draft = place / "requirements.part"
+        draft.write_text(wanted)
+        run([pip / "bin/pip", "download", "--require-hashes", "-r", draft, "-d", place, *_target()], "wheels")
+        draft.rename(listed)
     return place
 
 
@@ -231,7 +237,7 @@ def lay_out(order: Order, wheels: Path) -> Path:
              "--target", python, "--no-compile", *_target()],
             "install",
         )  # fmt: skip
-        shutil.rmtree(python / "bin", ignore_errors=True)
+        _slim(python)
         for name in _files("agent/passevue"):
             _copy(REPOSITORY / name, python / Path(name).relative_to("agent"))
         told = python / f"passevue-{_version()}.dist-info/METADATA"
@@ -244,9 +250,21 @@ def lay_out(order: Order, wheels: Path) -> Path:
             _copy(rules, stage / "usr/lib/udev/rules.d" / rules.name)
         for rules in sorted((REPOSITORY / "hw/polkit").glob("*.rules")):
             _copy(rules, stage / "usr/share/polkit-1/rules.d" / rules.name)
-        _copy(order.keys / "rauc-ca.crt", stage / "usr/share/passevue/rauc-ca.pem", 0o644)
+        believed = (order.keys / "rauc-ca.crt").read_text() + (order.keys / "rauc-ca.crl").read_text()
+        (stage / "usr/share/passevue/rauc-ca.pem").write_text(believed)
         _copy(order.keys / "manifest.pub", stage / "usr/share/passevue/manifest.pub", 0o644)
     return stage
+
+
+def _slim(python: Path) -> None:
+    """What the wheels carry and nothing here reads: commands, tests, sources of compiled parts, the lexers of pygments (for rich)."""
+    for folder in [python / "bin", *python.glob("**/tests"), *python.glob("**/data/test_files")]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for pattern in ("**/*.pyx", "**/*.pxd", "**/*.c", "**/*.h", "**/*.pyi"):
+        for file in python.glob(pattern):
+            file.unlink()
+    for lexer in (python / "pygments/lexers").glob("[a-z]*.py"):
+        lexer.unlink()
 
 
 def _overlay(stage: Path) -> None:
@@ -271,7 +289,7 @@ def run_mkosi(order: Order, tools: Path, stage: Path) -> None:
     (BUILD / "cache/trees").mkdir(parents=True, exist_ok=True)
     repart = BUILD / "repart"
     _remove(repart)
-    shutil.copytree(HERE / "mkosi.repart", repart)
+    shutil.copytree(HERE / "partitions", repart)
     algorithm, _, level = order.compression.partition(",")
     root = repart / "10-root-a.conf"
     root.write_text(root.read_text().replace("=zstd", f"={algorithm}").replace("Level=12", f"Level={level}"))
@@ -310,10 +328,27 @@ def give(order: Order) -> None:
         uki = (order.out / "uki.efi").read_bytes()
         (root_hash,) = set(re.findall(rb"roothash=([0-9a-f]{64})", uki))
         _trim_erofs(order.out / "root.img")
-        _write_partition(order.out / "disk.raw", UKI_SLOT, uki)
+        _write_partition(order.out / "disk.raw", UKI_SLOT, uki_slot.pack(uki, order.version))
         facts = {"version": order.version, "profile": order.profile, "test": order.test, "root_hash": root_hash.decode(),
                  "epoch": order.epoch, "commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain", "-uno"))}  # fmt: skip
         (order.out / "image.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def make_bundle(order: Order, tools: Path) -> None:
+    """The signed update, by image/rauc/bundle.py with the tools tree's rauc."""
+    with step("update bundle, signed, and opened again"):
+        rauc = shlex.join([str(part) for part in in_tools(tools, (REPOSITORY, order.keys), "rauc")])
+        run([HERE / "rauc/bundle.py", order.out, "--keys", order.keys, "--rauc", rauc], "bundle")
+
+
+def in_tools(tools: Path, shown: Sequence[Path], *argv: object) -> list[object]:
+    """The command that runs a program of the tools tree, by mkosi's sandbox (no root needed); it sees these folders of ours."""
+    binds = [part for path in shown for part in ("--bind", path, path)]
+    return [
+        sys.executable, "-SI", tools / "usr/lib/python3/dist-packages/mkosi/sandbox.py", "--become-root", "--ro-bind", tools / "usr", "/usr",
+        *[part for name in ("bin", "sbin", "lib", "lib64") for part in ("--symlink", f"usr/{name}", f"/{name}")],
+        "--ro-bind", tools / "etc", "/etc", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", *binds, "--", *argv,
+    ]  # fmt: skip
 
 
 def _told(order: Order) -> str:
