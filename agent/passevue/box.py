@@ -35,6 +35,7 @@ from passevue.status.neighbours import Neighbours
 from passevue.status.notify import Watchdog, notify
 from passevue.status.observer import audit_folder, status_folder
 from passevue.status.witness import Witness
+from passevue.status.zone_words import ZoneWords
 from passevue.zones.ground import Ground, Running
 from passevue.zones.host import Host, open_host
 from passevue.zones.intake import Intake, open_intake
@@ -159,10 +160,16 @@ class Box:
                 *await self._zones(ground, open_things),
                 Running(leave.name, leave.run),
                 Running("neighbours", ground.register.run),
+                Running("metrics", self._words(ground).run),
                 Running("watchdog", Watchdog().run),
                 Running("presence", ground.witness.run),
                 Running("audit", ground.trail.run),
             ]
+
+    def _words(self, ground: Ground) -> ZoneWords:
+        """Who reads them is who shows them."""
+        folder, zone = status_folder(self.config), zone_name(self._parts)
+        return ZoneWords(ground.metrics, folder, zone, self._clock, reads=Part.PAGE in self._parts)
 
     async def _open_store(self) -> Store:
         roles = {part.value for part in self._parts & {Part.INTAKE, Part.NATIONAL}}
@@ -174,7 +181,7 @@ class Box:
     def _ground(self, leave: Leave) -> Ground:
         config = self.config
         trail = AuditTrail(audit_folder(config), config.box.oid)
-        register = Neighbours(status_folder(config), "-".join(sorted(self._parts)))
+        register = Neighbours(status_folder(config), zone_name(self._parts))
         metrics = Metrics()
         witness = Witness(trail, register, metrics, str(config.registry.url), self._clock)
         return Ground(
@@ -212,6 +219,11 @@ class Box:
             self._page = await open_page(ground, open_things, desk, in_person, alone=host is None)
             running += self._page.running
         return running + list(host.running if host is not None else ())
+
+
+def zone_name(parts: Collection[Part]) -> str:
+    """`intake`; `intake-national` where two are one process; `box` where all are."""
+    return "box" if set(parts) == set(Part) else "-".join(sorted(parts))
 
 
 async def _stopped_in_order(tasks: list[asyncio.Task[None]]) -> bool:

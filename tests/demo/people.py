@@ -43,7 +43,7 @@ class People:
 
     async def close(self) -> None:
         if self._pcscd is not None:
-            await asyncio.to_thread(self._pcscd.stop)
+            await asyncio.to_thread(self._pcscd.close)
         self._folder.cleanup()
         await self.psc.__aexit__(None, None, None)
         await self._ans.__aexit__(None, None, None)
@@ -51,6 +51,12 @@ class People:
     @property
     def environment(self) -> dict[str, str]:
         return {} if self._pcscd is None else self._pcscd.program_environment
+
+    def open_reader_to_all(self) -> None:
+        """A zone that is another user may reach the card service."""
+        if self._pcscd is not None:
+            Path(self._folder.name).chmod(0o755)
+            self._pcscd.socket.chmod(0o666)
 
     @property
     def sections(self) -> str:

@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,8 +31,10 @@ import aiohttp
 
 from passevue.box import Box, Part
 from passevue.config import Config
+from passevue.intake.key_object import read_key_object
 from passevue.queue.listing import Counters
 from passevue.queue.retry import Policy
+from passevue.queue.states import State
 from passevue.queue.store import Store
 from passevue.status import logs
 from passevue.zones.meeting import Meeting
@@ -39,6 +42,7 @@ from tests.demo.people import People
 from tests.peers.cabinet import QUICK, SITE, Cabinet
 from tests.peers.disk import ROOMY_IMAGES
 from tests.peers.dmp import DmpPeer
+from tests.peers.dmp_registry import APPROVED
 from tests.peers.front_desk import Browser
 
 GROUP = 64_000
@@ -131,7 +135,7 @@ class SplitBox:
 
 
 class SplitCabinet(Cabinet):
-    """A centre around a box in four processes. `people`: with a reader, revocation lists and Pro Santé Connect."""
+    """A centre around a box in four processes. `people`: with a card reader, and cards that are believed."""
 
     box_in_parts: SplitBox
 
@@ -147,12 +151,13 @@ class SplitCabinet(Cabinet):
         self.people = People(self.home, self.pki, SITE, self.page) if people else None
         if self.people is not None:
             self.dmp = DmpPeer(self.pki, persons=self.people.persons)
-        self.store: Store | None = None
+        self.kept: Store | None = None
 
     async def __aenter__(self) -> Self:
         if self.people is not None:
             await self.people.open()
-            self.more |= tomllib.loads(self.people.sections)
+            self.people.open_reader_to_all()
+            self.more["trust"] = tomllib.loads(self.people.sections)["trust"]
         return await super().__aenter__()
 
     async def __aexit__(self, *_: object) -> None:
@@ -171,7 +176,7 @@ class SplitCabinet(Cabinet):
         self.box_in_parts = SplitBox(config, self.policy, self.home, environment)
         await asyncio.to_thread(self._hand_out_keys)
         await self.box_in_parts.start(*Part)
-        self.store = await Store.open(config.queue, config.box.data_dir)
+        self.kept = await Store.open(config.queue, config.box.data_dir)
 
     def _hand_out_keys(self) -> None:
         """Each zone reads its own and no other's; certificates are everybody's."""
@@ -185,9 +190,9 @@ class SplitCabinet(Cabinet):
                 os.chown(path, users[Part.NATIONAL], GROUP)
 
     async def stop(self) -> None:
-        if self.store is not None:
-            await self.store.close()
-            self.store = None
+        if self.kept is not None:
+            await self.kept.close()
+            self.kept = None
         alive = [part for part in Part if part in self.box_in_parts.alive()]
         await self.box_in_parts.stop(*alive)
 
@@ -197,11 +202,41 @@ class SplitCabinet(Cabinet):
         return self
 
     async def counters(self) -> Counters:
-        assert self.store is not None
-        return await self.store.counters(datetime(2000, 1, 1, tzinfo=UTC))
+        assert self.kept is not None
+        return await self.kept.counters(datetime(2000, 1, 1, tzinfo=UTC))
 
-    def browser(self, session: aiohttp.ClientSession) -> Browser:
-        return Browser(self.page, session)
+    def referenced(self) -> set[str]:
+        """Objects in the one manifest that stands."""
+        (manifest,) = (
+            one
+            for one in self.dmp.documents.values()
+            if one.mime_type == "application/dicom" and one.status == APPROVED
+        )
+        return {one.SOPInstanceUID for one in read_key_object(manifest.content).references}
+
+    @asynccontextmanager
+    async def browser(self) -> AsyncIterator[Browser]:
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with aiohttp.ClientSession(cookie_jar=jar, timeout=aiohttp.ClientTimeout(30)) as session:
+            yield Browser(self.page, session)
+
+    async def number(self) -> int:
+        """Of the entry that came last."""
+        assert self.kept is not None
+        (line,) = await self.kept.entries(most=1)
+        return line.number
+
+    async def state(self, number: int) -> State:
+        assert self.kept is not None
+        shown = await self.kept.show(number)
+        assert shown is not None
+        return shown.line.state
+
+    async def becomes(self, number: int, state: State, within_s: float = 30) -> None:
+        deadline = time.monotonic() + within_s
+        while (found := await self.state(number)) is not state:
+            assert time.monotonic() < deadline, f"entry {number} is still {found}"
+            await asyncio.sleep(0.05)
 
 
 def free_port() -> int:

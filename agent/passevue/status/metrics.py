@@ -1,9 +1,10 @@
 """Prometheus metrics: the summary as gauges, and what happened as counters. No identity is ever a label.
 
 Names are stable and described in agent/README.md, which a test checks. One registry for each process: nothing global.
+Where the box is several processes, the page tells the counters of all (`zone_words`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -13,16 +14,19 @@ from prometheus_client.registry import Collector
 
 from passevue.status.neighbours import Health
 from passevue.status.summary import Summary
+from passevue.status.zone_words import FRESH, REMEMBERED, Family, Sample, ZoneWord
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-class _Summaries(Collector):
-    """The last summary as gauges."""
+class _Everything(Collector):
+    """The last summary as gauges, all zones' counters and words."""
 
     def __init__(self) -> None:
         self.last: Summary | None = None
+        self.words: tuple[ZoneWord, ...] = ()
+        self.own: Callable[[], tuple[Family, ...]] = tuple
 
     def collect(self) -> Iterator[Metric]:
         if self.last is None:
@@ -30,6 +34,9 @@ class _Summaries(Collector):
         yield from _of_queue(self.last)
         yield from _of_house(self.last)
         yield from _of_neighbours(self.last)
+        yield from _of_zones(self.last, self.words)
+        others = [word.families for word in self.words[1:] if self.last.at - word.at < FRESH]
+        yield from _summed((self.own(), *others))
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
@@ -40,8 +47,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._summaries = _Summaries()
-        self._registry.register(self._summaries)
+        self._everything = _Everything()
+        self._everything.own = self.families
+        self._shown = CollectorRegistry()
+        self._shown.register(self._everything)
         self.received = Counter(
             "passevue_received",
             "Messages and objects answered, by kind and by the answer given (AA, AE, AR, 0000H, A700H…)",
@@ -62,9 +71,59 @@ class Metrics:
             registry=self._registry,
         )
 
+    def families(self) -> tuple[Family, ...]:
+        """What this process has counted."""
+        return tuple(
+            Family(
+                metric.name,
+                metric.type,
+                metric.documentation,
+                tuple(
+                    Sample(one.name, dict(one.labels), one.value)
+                    for one in metric.samples
+                    if not one.name.endswith("_created")
+                ),
+            )
+            for metric in self._registry.collect()
+        )
+
+    def hear(self, words: tuple[ZoneWord, ...]) -> None:
+        """The last words of all zones, this process's own first."""
+        self._everything.words = words
+
     def text(self, summary: Summary) -> bytes:
-        self._summaries.last = summary
-        return generate_latest(self._registry)
+        self._everything.last = summary
+        return generate_latest(self._shown)
+
+
+def _summed(said: Sequence[tuple[Family, ...]]) -> Iterator[Metric]:
+    """Each family once, with what all processes counted."""
+    families: dict[str, Family] = {}
+    counted: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for family in (one for each in said for one in each):
+        families.setdefault(family.name, family)
+        values = counted.setdefault(family.name, {})
+        for sample in family.samples:
+            key = (sample.name, tuple(sample.labels.items()))
+            values[key] = values.get(key, 0.0) + sample.value
+    for name, family in families.items():
+        metric = Metric(name, family.documentation, family.kind)
+        for (sample_name, labels), value in counted[name].items():
+            metric.add_sample(sample_name, dict(labels), value)
+        yield metric
+
+
+def _of_zones(summary: Summary, words: Sequence[ZoneWord]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("passevue_zone_up", "Whether a process of the box has said that it lives", labels=["zone"])
+    memory = GaugeMetricFamily("passevue_zone_resident_bytes", "Memory of a process of the box", labels=["zone"])
+    for word in words:
+        age = summary.at - word.at
+        if age < REMEMBERED:
+            up.add_metric([word.zone], int(age < FRESH))
+        if age < FRESH:
+            memory.add_metric([word.zone], word.resident_bytes)
+    yield up
+    yield memory
 
 
 def _of_queue(summary: Summary) -> Iterator[Metric]:
