@@ -21,7 +21,9 @@ def statuses(cabinet: Cabinet) -> list[str]:
 
 async def done(cabinet: Cabinet, count: int) -> list[str]:
     """Reasons of the last `count` entries once all have settled or been set aside."""
-    await cabinet.until(lambda found: found.settled_today + found.nothing_today + found.by_state[State.SET_ASIDE] >= count)
+    await cabinet.until(
+        lambda found: found.settled_today + found.nothing_today + found.by_state[State.SET_ASIDE] >= count
+    )
     assert cabinet.running.store is not None
     return [line.reason for line in reversed(await cabinet.running.store.entries())]
 

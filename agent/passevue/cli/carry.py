@@ -5,6 +5,7 @@ Local files only: nothing is published or withdrawn by these commands.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, configuratio
 from passevue.config import Config
 from passevue.document.kos_header import KosVersion, read_kos_header
 from passevue.document.patient import Ins
-from passevue.document.record import Record
+from passevue.document.record import NOBODY, Record
 from passevue.document.xdm import ArchivedKos, Sender, XdmReport, export_xdm, import_xdm
 from passevue.document.xdm_metadata import read_metadata
 from passevue.document.xml import parse
@@ -68,15 +69,18 @@ async def _published(store: Store) -> AsyncIterator[ArchivedKos]:
 
 def _carried(found: Archived) -> ArchivedKos:
     facts, _ = read_metadata(found.metadata)
-    report = Record.from_bytes(found.record).report
+    record = Record.from_bytes(found.record)
+    report = record.report
     return ArchivedKos(
         study_uid=found.study_uid,
         kos=found.kos,
         metadata=found.metadata,
         signature=found.signature,
-        report_id=report.id if report is not None else None,
+        report_id=report.id if report is not None else record.report_id,
         ins=_ins(facts.patient_id if facts is not None else ""),
+        ipp=report.patient.ipp if report is not None else record.ipp,
         entry_uuid=(found.entry_uuid or "").removeprefix("urn:uuid:"),
+        record=found.record if report is not None else b"",
     )
 
 
@@ -143,7 +147,10 @@ def _read(path: Path, known: dict[str, KosVersion], realm: str) -> XdmReport:
 
 def _archived(entry: ArchivedKos) -> Archived:
     header = read_kos_header(entry.kos)
-    record = Record(kos_series_uid=header.series_uid, instance_number=header.instance_number)
+    known = Record.from_bytes(entry.record)
+    if not known.header:
+        known = Record(report_id=entry.report_id or NOBODY, ipp=entry.ipp or NOBODY)
+    record = replace(known, kos_series_uid=header.series_uid, instance_number=header.instance_number)
     return Archived(
         study_uid=entry.study_uid,
         state=ArchiveState.PUBLISHED,

@@ -9,11 +9,13 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from passevue.document.patient import Identifier
 from passevue.document.report import Report, header_of, read_report
 from passevue.errors import Damaged, Hl7Error, Unreadable
 from passevue.intake.ris_values import Participant, Visibility
 
 VERSION = 1
+NOBODY = Identifier("")
 VISIBLE = Visibility(masque_ps=False, invisible_patient=False, invisible_representants_legaux=False)
 
 
@@ -28,6 +30,7 @@ class Record:
         instance_number: InstanceNumber of the last KOS built, 0 before the first one.
         rejected: SOP Instance UIDs that rejection notes took out, in order of arrival.
         others: other reports of the study that stand too, the last that spoke first (`document.standing`).
+        report_id, ipp: of an imported manifest whose report is not known otherwise (XDM's CR.TXT); both empty else.
     """
 
     header: bytes = b""
@@ -39,6 +42,8 @@ class Record:
     instance_number: int = 0
     rejected: tuple[str, ...] = ()
     others: tuple["Record", ...] = ()
+    report_id: Identifier = NOBODY
+    ipp: Identifier = NOBODY
 
     @property
     def report(self) -> Report | None:
@@ -72,6 +77,8 @@ class Record:
             "kos_series_uid": self.kos_series_uid,
             "instance_number": self.instance_number,
             "rejected": list(self.rejected),
+            "report_id": [self.report_id.root, self.report_id.extension],
+            "ipp": [self.ipp.root, self.ipp.extension],
         }
 
     @classmethod
@@ -101,6 +108,8 @@ class Record:
             instance_number=_typed(content["instance_number"], int),
             rejected=tuple(_typed(uid, str) for uid in content["rejected"]),
             others=tuple(cls._read(each) for each in content.get("others", ())),
+            report_id=_identifier(content.get("report_id")),
+            ipp=_identifier(content.get("ipp")),
         )
 
 
@@ -123,6 +132,13 @@ def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any] | None:
 
 def _known(content: dict[str, Any], names: tuple[str, ...], kind: type) -> dict[str, Any]:
     return {name: _typed(content[name], kind) for name in names}
+
+
+def _identifier(content: Any) -> Identifier:
+    if content is None:  # written by an older box
+        return NOBODY
+    root, extension = content
+    return Identifier(_typed(root, str), _typed(extension, str))
 
 
 def _typed(value: Any, kind: type) -> Any:

@@ -1,4 +1,9 @@
-"""Writes XDM archives: one ZIP per month of creation of its KOS, in the layout of the demonstrator (xdm.md § 2)."""
+"""Writes XDM archives: one ZIP per month of creation of its KOS, in the layout of the demonstrator (xdm.md § 2).
+
+Beside the demonstrator's CR.TXT stands one file of ours, RECORD.JSN: the report's header and under which visibility it
+was published, without which a box that imports the archive could not publish the manifest again when images change.
+Other systems pass over it.
+"""
 
 import errno
 import html
@@ -15,7 +20,8 @@ from passevue.document.xdm_metadata import metadata_for_archive
 from passevue.document.xdm_values import ArchivedKos
 from passevue.errors import StoreError
 
-SETS_PER_FILE = 450  # 4 files each: below the 2,000 members that an import takes
+RECORD = "RECORD.JSN"  # 8.3, as ITI-32 asks for media
+SETS_PER_FILE = 390  # 5 files each: below the 2,000 members that an import takes
 BYTES_PER_FILE = 256 << 20
 
 
@@ -102,6 +108,8 @@ class _MonthFile:
         files = {"METADATA.XML": metadata, "CR.TXT": cr_txt(entry), kos_name: entry.kos}
         if signature_name:
             files[signature_name] = entry.signature
+        if entry.record:
+            files[RECORD] = entry.record
         for name, content in files.items():
             self.write(f"IHE_XDM/{folder}/{name}", content)
         self.sets.append((folder, *files))

@@ -1,21 +1,24 @@
 """Reads XDM archives, whole or not at all (N-19), set by set into what the archive may keep (xdm.md § 4).
 
 Strict on the KOS, lenient with a warning on the signature: the published sample's does not agree with its own hash.
+Lenient too on the record that a box of ours adds: one that does not speak of this KOS is left out.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from passevue.document.identifiers import valid_root, valid_uid
 from passevue.document.kos_header import KosHeader, KosVersion, read_kos_header
 from passevue.document.patient import INS_OIDS, Identifier, Ins, Realm
+from passevue.document.record import Record
+from passevue.document.xdm_export import RECORD
 from passevue.document.xdm_metadata import DocumentFacts, read_metadata
 from passevue.document.xdm_values import ArchivedKos, Finding, XdmReport
 from passevue.document.xdm_zip import Archive
-from passevue.errors import CabinetError, Unreadable
+from passevue.errors import CabinetError, Damaged, Unreadable
 from passevue.intake.key_object import is_manifest, read_key_object
 
 MAX_REFERENCES = 200_000  # of one KOS (N-08)
@@ -85,7 +88,14 @@ class _Importer:
         except _SetRefused as err:
             self.refused.append(Finding(folder, err.reason))
             return
-        self._keep_newer(folder, entry, version)
+        self._keep_newer(folder, self._with_record(folder, names, entry), version)
+
+    def _with_record(self, folder: str, names: Mapping[str, str], entry: ArchivedKos) -> ArchivedKos:
+        content = self.archive.read(names[RECORD]) if RECORD in names else b""
+        if content and not _speaks_of(content, entry):
+            self.warnings.append(Finding(folder, "record-differs"))
+            return entry
+        return replace(entry, record=content)
 
     def _keep_newer(self, folder: str, entry: ArchivedKos, version: KosVersion) -> None:
         known = self.known.get(entry.study_uid)
@@ -129,6 +139,17 @@ def _entry(
         raise _SetRefused("ins-wrong")
     entry = ArchivedKos(header.study_uid, kos, metadata, signature, report_id, ins, ipp, facts.entry_uuid)
     return entry, header.version
+
+
+def _speaks_of(content: bytes, entry: ArchivedKos) -> bool:
+    """Whether a record is of the report, the patient and the study of `entry`."""
+    try:
+        report = Record.from_bytes(content).report
+    except Damaged:
+        return False
+    if report is None or report.exam_of(entry.study_uid) is None:
+        return False
+    return report.id == entry.report_id and report.patient.ins == entry.ins
 
 
 def _ins_of_cx(text: str) -> Ins:

@@ -14,6 +14,7 @@ class ArchivedKos:
         ins: of the patient. `ipp`: local identifier, None when unknown.
         entry_uuid: entryUUID that the DMP gave, without `urn:uuid:`; empty when unknown.
         signature: empty when there is none.
+        record: what a box of ours knows of the report (`document.record`); empty when another system wrote the archive.
     """
 
     study_uid: str
@@ -24,6 +25,7 @@ class ArchivedKos:
     ins: Ins
     ipp: Identifier | None = None
     entry_uuid: str = ""
+    record: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

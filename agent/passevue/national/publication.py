@@ -131,7 +131,7 @@ class Publication:
         known = _record(archived)
         record = known.with_rejected(_rejected(entry))
         if not record.header:
-            if archived is not None and archived.kos and not known.instance_number:
+            if archived is not None and archived.state is ArchiveState.PUBLISHED:
                 raise Refused(
                     "report-unknown",
                     "the archive holds a manifest without its report",

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 
+from passevue.document.patient import Identifier
 from passevue.document.record import Record, record_of
 from passevue.errors import Damaged
 from passevue.intake.ris_values import Participant, Visibility
 from tests.unit.document.given import CDA_NEW, message, report
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)
+identifiers = st.builds(Identifier, text, text)
 alone = st.builds(
     Record,
     header=text.map(str.encode),
@@ -23,6 +25,8 @@ alone = st.builds(
     kos_series_uid=text,
     instance_number=st.integers(0, 10_000),
     rejected=st.lists(text, max_size=5).map(tuple),
+    report_id=identifiers,
+    ipp=identifiers,
 )
 records = st.builds(replace, alone, others=st.lists(alone, max_size=2).map(tuple))
 
@@ -51,6 +55,12 @@ def test_a_record_holds_the_report_without_its_body() -> None:
     assert record == whole()
     assert record.report == report()
     assert b"JVBERi" not in record.to_bytes()
+
+
+def test_a_record_of_an_older_box_names_no_imported_report() -> None:
+    content = json.loads(whole().to_bytes())
+    del content["report_id"], content["ipp"]
+    assert Record.from_bytes(json.dumps(content).encode()) == whole()
 
 
 def test_no_bytes_are_an_empty_record() -> None:

@@ -15,12 +15,13 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from passevue.document.kos import KosIdentity, build_kos
 from passevue.document.patient import Identifier, Ins
+from passevue.document.record import VISIBLE, Record, record_of
 from passevue.document.submission_set import SignatureEntry, publication_metadata
 from passevue.document.xdm import ArchivedKos, KosVersion, Sender, export_xdm, import_xdm
 from passevue.document.xdm_export import SETS_PER_FILE
 from passevue.document.xdm_metadata import read_metadata
 from passevue.errors import StoreError, Unreadable
-from tests.unit.document.given import IDENTITY, MAKER, NOW, SAMPLES, exam, report, study
+from tests.unit.document.given import CDA_NEW, IDENTITY, MAKER, NOW, SAMPLES, exam, report, study
 from tests.unit.document.test_submission_set import entry as kos_entry
 from tests.unit.document.test_submission_set import facts
 
@@ -267,6 +268,35 @@ def test_a_month_that_is_too_large_for_one_file_goes_on_in_another(tmp_path: Pat
     assert [path.name for path in paths] == ["KA202611.zip", "KA202611_2.zip"]
     for path in paths:
         assert len(import_xdm(path, {}, "test").taken) == 1
+
+
+def recorded(**changes: Any) -> ArchivedKos:
+    """With what a box of ours knows of the report."""
+    record = record_of(
+        CDA_NEW, patient_class="O", participant=None, secret_connection=False, kos_series_uid="", instance_number=0,
+        visibility=replace(VISIBLE, invisible_patient=True),
+    )  # fmt: skip
+    return archived(record=record.to_bytes(), **changes)
+
+
+def test_what_a_box_knows_of_the_report_comes_back_with_the_manifest(tmp_path: Path) -> None:
+    (path,) = export_xdm([recorded()], tmp_path, SENDER)
+    found = import_xdm(path, {}, "test")
+    (entry,) = found.taken
+    assert replace(entry, metadata=b"") == replace(recorded(), metadata=b"")
+    assert Record.from_bytes(entry.record).visibility.invisible_patient
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[[[[", b"\xff", b'{"version":1}', Record().to_bytes()])
+def test_a_record_that_does_not_speak_of_the_manifest_is_left_out(tmp_path: Path, content: bytes) -> None:
+    for number, entry in enumerate((archived(record=content), recorded(report_id=Identifier("1.2.3", "another")))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (path,) = export_xdm([entry], folder, SENDER)
+        found = import_xdm(path, {}, "test")
+        assert [one.record for one in found.taken] == [b""]
+        assert [one.reason for one in found.warnings] == ["record-differs"]
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
