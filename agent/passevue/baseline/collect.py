@@ -137,6 +137,12 @@ def _mapped(machine: Machine) -> str:
     )
 
 
+def _early_units(machine: Machine) -> str:
+    """Units that were made before any of the image's own was read, by what the firmware or the command line said."""
+    folder = "/run/systemd/generator.early"
+    return "".join(f"{path.removeprefix(folder + '/')}\n" for path in machine.glob(f"{folder}/*"))
+
+
 # --- storage ---------------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +407,7 @@ TAKES: Final[dict[str, Take]] = {
     "units": _program("systemctl", "show", "--all", f"--property={UNIT_PROPERTIES}", "*.service", "*.socket"),
     "manager": _program("systemctl", "show", "--property=RuntimeWatchdogUSec,WatchdogDevice,WatchdogLastPingTimestamp"),
     "ctrl_alt_del": _program("systemctl", "show", "--property=Id,LoadState", "ctrl-alt-del.target"),
+    "early_units": _early_units,
     "rescue": _program(
         "systemctl", "show", "--property=Id,LoadState,ExecStart,SuccessAction", "emergency.service", "rescue.service"
     ),

@@ -217,6 +217,7 @@ def healthy() -> dict[str, str]:
         "units": units(),
         "manager": "RuntimeWatchdogUSec=30s\nWatchdogDevice=/dev/watchdog0\n"
         "WatchdogLastPingTimestamp=Sat 2026-11-21 10:00:01 UTC\n",
+        "early_units": "",
         "ctrl_alt_del": "Id=ctrl-alt-del.target\nLoadState=masked\n",
         "rescue": "\n".join(
             f"Id={name}.service\nLoadState=loaded\nExecStart={{ path=/usr/bin/sleep ; argv[]=/usr/bin/sleep 10 }}\n"

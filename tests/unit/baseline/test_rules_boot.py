@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from passevue.baseline.rule import Rule, Status
+from passevue.baseline.rule import Effect, Rule, Status
 from passevue.baseline.rules.firmware_state import RULE as FIRMWARE_STATE
 from passevue.baseline.rules.kernel_lockdown import RULE as KERNEL_LOCKDOWN
 from passevue.baseline.rules.measured_boot import RULE as MEASURED_BOOT
@@ -50,7 +50,9 @@ RULES = (
 )
 FOREIGN = sha256(b"another vendor's").hexdigest()[:16]
 # What else is on the command line is BOOT-03's matter; BOOT-10 looks for consoles in it.
-INDIFFERENT = {"BOOT-10": ("cmdline: other JSON", "cmdline: deep", "cmdline: long", "cmdline: binary")}
+INDIFFERENT = {
+    "BOOT-10": ("early_units: nothing", "cmdline: other JSON", "cmdline: deep", "cmdline: long", "cmdline: binary")
+}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.slug)
@@ -319,6 +321,20 @@ def test_a_console_on_a_wire_fails(console: str, tmp_path: Path) -> None:
     box = ABox(tmp_path)
     box.facts["cmdline"] = f"console=tty0 console={console} quiet"
     assert_fails(NO_CONSOLE_WAY_IN, box, "a console on")
+
+
+def test_a_unit_that_the_firmware_handed_over_is_named(tmp_path: Path) -> None:
+    box = ABox(tmp_path)
+    box.facts["early_units"] = "stranger.service\nsysinit.target.d\n"
+    assert_fails(NO_CONSOLE_WAY_IN, box, "handed over at the start: stranger.service, sysinit.target.d")
+
+
+def test_the_console_of_a_development_image_only_warns(tmp_path: Path) -> None:
+    box = ABox(tmp_path)
+    box.facts["cmdline"] = "console=ttyS0"
+    assert box.look(NO_CONSOLE_WAY_IN).effect is None
+    box.manifest["profile"] = "development"
+    assert box.look(NO_CONSOLE_WAY_IN).effect is Effect.WARN
 
 
 def test_the_screen_is_no_way_in(tmp_path: Path) -> None:

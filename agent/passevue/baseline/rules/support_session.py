@@ -28,7 +28,7 @@ RULE = Rule(
     slug="support_session",
     level=Level.MUST,
     effect=Effect.HOLD,
-    when=frozenset({When.START, When.EVENT}),
+    when=frozenset({When.EVENT}),
     title=Text("L’aide à distance est fermée", "Remote help is shut"),
     why=Text(
         "Personne ne doit entrer à distance sans que quelqu’un l’ait ouvert au boîtier.",
