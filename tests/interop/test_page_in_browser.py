@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from passevue.status.door import Limits
-from tests.unit.status import states
+from tests.unit.status import protected, states
 from tests.unit.status.test_page import Scene, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -137,3 +137,20 @@ async def test_many_windows_can_stay_open() -> None:
         scene.summary = states.busy()
         for each in (page, *others):
             await each.get_by_role("heading", name="À surveiller").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 320])
+async def test_the_security_page_can_be_read_and_everything_has_its_place(scheme: str, width: int) -> None:
+    scene = Scene(states.calm())
+    size = {"width": width, "height": 800}
+    async with visiting(scene, color_scheme=scheme, viewport=size) as (page, complaints):
+        for found in (protected.BLOCKED, protected.PENDING, protected.LAPTOP, None):
+            scene.summary = protected.summary(found)
+            for lang in ("fr", "en"):
+                await page.goto(f"/security?lang={lang}")
+                contrast = await page.evaluate(f"() => {{ {CHECKS}; return contrast(); }}")
+                assert contrast["wrong"] == [], lang
+                assert await page.evaluate(f"() => {{ {CHECKS}; return structure(); }}") == [], lang
+                assert await page.evaluate("document.documentElement.scrollWidth") <= width, lang
+        assert complaints == []

@@ -33,6 +33,9 @@ def _commands() -> Iterator[str]:
         yield f"passevue {command.name}"
     for group in app.registered_groups:
         assert group.typer_instance is not None
+        callback = group.typer_instance.registered_callback
+        if callback is not None and callback.invoke_without_command is True:
+            yield f"passevue {group.name}"
         for command in group.typer_instance.registered_commands:
             assert command.callback is not None
             yield f"passevue {group.name} {command.name or command.callback.__name__.replace('_', '-')}"

@@ -152,7 +152,7 @@ class Engine:
         now_s = self._uptime_s()
         due = [rule for rule in self._rules if self._is_due(rule, now_s, events, news=news)]
         if due:
-            if any(When.PERIODIC in rule.when for rule in due):
+            if any(When.PERIODIC in rule.when or Event.AUDIT in rule.on for rule in due):
                 await self._ask_trail()
             first = [rule for rule in due if opens_on(rule)]
             rest = [rule for rule in due if not opens_on(rule)]
@@ -252,10 +252,10 @@ class Engine:
             same = observed == ""
         if same or (was[0] is None and fine):
             return
-        log.log(
-            30 if now.fires else 20, "baseline_changed", rule=rule.id, state=status.value, effect=now.effect.value,
-            fires=now.fires,
-        )  # fmt: skip
+        if now.fires:
+            log.warning("baseline_changed", rule=rule.id, state=status, effect=now.effect, fires=True)
+        else:
+            log.info("baseline_changed", rule=rule.id, state=status, effect=now.effect, fires=False)
         self._told(
             Change(
                 rule, was[0].value if was[0] else "", status, now.effect, now.fires, now.finding.observed, now.checked

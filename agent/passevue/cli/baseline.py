@@ -191,7 +191,8 @@ def _counted(report: Report, rules: Sequence[Rule]) -> str:
 def _told(result: Result) -> Group:
     rule = BY_ID[result.id]
     mark, colour = FAILED[result.effect] if result.status is Status.FAIL else MARKS[result.status]
-    head = Styled.assemble((f"{mark} {rule.id}", colour), "  ", (rule.title.fr, "bold"))
+    said = "Non assuré : " if result.status is Status.FAIL else ""
+    head = Styled.assemble((f"{mark} {rule.id}", colour), "  ", (f"{said}{rule.title.fr}", "bold"))
     effect = EFFECTS[result.effect] if result.fires else "pas encore compté comme un défaut"
     body = Table.grid(padding=(0, 2))
     body.add_column(style="dim")

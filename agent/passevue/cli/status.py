@@ -1,5 +1,6 @@
 """`passevue status`: the page's summary, in a terminal."""
 
+import asyncio
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ from passevue.status import words
 from passevue.status.observer import Observer
 from passevue.status.plain import plain_summary
 from passevue.status.summary import Summary, Verdict
+from passevue.zones.protections import EngineWord
 
 COLOURS = {Verdict.FINE: "green", Verdict.WATCH: "yellow", Verdict.ACT: "red"}
 MARKS = {Verdict.FINE: "✓", Verdict.WATCH: "•", Verdict.ACT: "!"}
@@ -48,7 +50,8 @@ def status(
 
 
 async def _look(config: Config, store: Store) -> Summary:
-    return await Observer(config, store, in_box=False).summary()
+    word = await asyncio.to_thread(EngineWord, config)
+    return await Observer(config, store, in_box=False, protections=word).summary()
 
 
 def show(summary: Summary, zone: ZoneInfo) -> None:

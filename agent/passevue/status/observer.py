@@ -22,6 +22,7 @@ from passevue.queue.states import State
 from passevue.queue.store import Store, utc_now
 from passevue.status import neighbours
 from passevue.status.neighbours import Neighbours
+from passevue.status.protections import Protections
 from passevue.status.summary import Certificate, Room, Summary, draw
 
 FRESH = timedelta(seconds=1)
@@ -34,7 +35,10 @@ log = structlog.get_logger()
 
 
 class Observer:
-    """Looks at one box. `register` is what this very process hears; other processes' words come from their files."""
+    """Looks at one box. `register` is what this very process hears; other processes' words come from their files.
+
+    `protections` gives what the baseline has found; it may block.
+    """
 
     def __init__(
         self,
@@ -44,11 +48,13 @@ class Observer:
         *,
         clock: Callable[[], datetime] = utc_now,
         in_box: bool = True,
+        protections: Callable[[], Protections | None] = lambda: None,
     ) -> None:
         self._config = config
         self._store = store
         self._register = register
         self._clock = clock
+        self._protections = protections
         self._started_at = clock() if in_box else None
         self._zone = ZoneInfo(config.box.timezone)
         self._drawing = asyncio.Lock()
@@ -79,6 +85,7 @@ class Observer:
             neighbours=words,
             started_at=self._started_at,
             store_alarm="failing",
+            protections=await asyncio.to_thread(self._protections),
         )
         try:
             return await self._with_queue(blank)
@@ -103,6 +110,7 @@ class Observer:
             neighbours=blank.neighbours,
             started_at=blank.started_at,
             store_alarm=self._alarm(),
+            protections=blank.protections,
         )
 
     def _alarm(self) -> str:

@@ -2,6 +2,7 @@
 
     GET /            the page, in French or English
     GET /events      the same, sent again when it changes (server-sent events)
+    GET /security    what protects the box, what of it fails, why it matters and what to do
     GET /status.json the summary, as `passevue status --json` prints it
     GET /health      200 as long as this process answers
     GET /ready       200 when the box can take in and keep; else 503 and why
@@ -26,7 +27,7 @@ from aiohttp.typedefs import Handler
 from passevue import config
 from passevue.intake.tls import listener_context
 from passevue.queue.room import Level
-from passevue.status import view
+from passevue.status import security_view, view
 from passevue.status.browser import HEADERS, add_headers, language, preferred
 from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
 from passevue.status.front import Front
@@ -75,6 +76,7 @@ class Page:
         self._names = our_names(settings.host, *settings.names)
         self._live = Live(self._limits)
         self._started = asyncio.Event()
+        self._front: Front | None = None
         self.port = 0
 
     async def started(self) -> None:
@@ -124,6 +126,7 @@ class Page:
             ("/ready", self._ready),
             ("/metrics", self._metrics_text),
             ("/static/{name}", self._static),
+            ("/security", self._security),
         ):
             app.router.add_get(path, handler)
         if self._people is not None:
@@ -131,7 +134,7 @@ class Page:
         return app
 
     def _add_people(self, app: web.Application, people: People) -> None:
-        front = Front(people.sign_in, people.box, self._zone, people.sign_in.clock)
+        front = self._front = Front(people.sign_in, people.box, self._zone, people.sign_in.clock)
         SignInPages(front, people.sign_in, self._live, people.callback).add_to(app)
         PeoplePages(front, people.sign_in, people.acts, self._live, people.check).add_to(app)
 
@@ -148,6 +151,13 @@ class Page:
         sign_in = self._people is not None
         html = view.whole_page(await self._look(), language(request), self._zone, sign_in=sign_in)
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Language"}
+        return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
+
+    async def _security(self, request: web.Request) -> web.Response:
+        """To who has signed in, with what was measured; looking at it keeps no session alive."""
+        detail = self._front is not None and self._front.session(request, touch=False) is not None
+        html = security_view.security_page(await self._look(), language(request), self._zone, detail=detail)
+        headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
         return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
 
     async def _json(self, _request: web.Request) -> web.Response:

@@ -20,6 +20,7 @@ from passevue.queue.listing import Counters, Line
 from passevue.queue.room import Level, Volume
 from passevue.queue.states import State
 from passevue.status.neighbours import Health, Neighbour, Word
+from passevue.status.protections import FAILING, Grade, Protections
 
 
 class Verdict(IntEnum):
@@ -79,6 +80,7 @@ class Summary:
     room: Room | None
     certificates: tuple[Certificate, ...]
     neighbours: tuple[Word, ...]
+    protections: Protections | None = None  # None: nothing has looked at them
 
     @property
     def oldest(self) -> timedelta | None:
@@ -106,11 +108,13 @@ def draw(
     neighbours: tuple[Word, ...] = (),
     started_at: datetime | None = None,
     store_alarm: str = "",
+    protections: Protections | None = None,
 ) -> Summary:
     """The summary of these facts, most urgent reasons first. `store_alarm` is `restored`, `salvaged` or `failing`."""
     found = [  # what hinders everything comes before what hinders one document
         *_of_room(room),
         *_of_store(store_alarm),
+        *_of_protections(protections),
         *(finding for certificate in certificates for finding in _of_certificate(certificate, now)),
         *(finding for word in neighbours for finding in _of_neighbour(word, now)),
         *_of_queue(counters, now),
@@ -129,6 +133,7 @@ def draw(
         room=room,
         certificates=certificates,
         neighbours=neighbours,
+        protections=protections,
     )
 
 
@@ -155,6 +160,21 @@ def _of_room(room: Room | None) -> Iterator[Finding]:
 def _of_store(alarm: str) -> Iterator[Finding]:
     if alarm:
         yield Finding(f"store_{alarm}", Verdict.ACT)
+
+
+def _of_protections(protections: Protections | None) -> Iterator[Finding]:
+    """Of the appliance alone: a laptop's own hardening says nothing about how the work goes."""
+    if protections is None or not protections.on_box:
+        return
+    counts = {grade: len(protections.of(grade)) for grade in FAILING}
+    if counts[Grade.BLOCK]:
+        yield Finding("protection_block", Verdict.ACT, {"count": counts[Grade.BLOCK]})
+    elif protections.closed:
+        yield Finding("protection_pending", Verdict.WATCH)
+    if counts[Grade.HOLD]:
+        yield Finding("protection_hold", Verdict.ACT, {"count": counts[Grade.HOLD]})
+    if counts[Grade.WARN]:
+        yield Finding("protection_warn", Verdict.WATCH, {"count": counts[Grade.WARN]})
 
 
 def _of_certificate(certificate: Certificate, now: datetime) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from passevue.queue.room import Level
 from passevue.queue.states import State
 from passevue.status import words
 from passevue.status.neighbours import Word
+from passevue.status.protections import Grade, Protections
 from passevue.status.summary import SOON_DAYS, VERY_SOON_DAYS, Certificate, Summary
 from passevue.status.words import Language
 
@@ -105,6 +106,7 @@ def _values(summary: Summary, language: Language, zone: ZoneInfo) -> dict[str, A
         ],
         "room": _room(summary, language),
         "certificates": [_certificate(each, summary.at, language) for each in summary.certificates],
+        "protections": _protections(summary.protections, language),
     }
 
 
@@ -195,6 +197,21 @@ def _room(summary: Summary, language: Language) -> dict[str, object] | None:
         "percent": round(summary.room.volume.used_share * 100),
         "tone": tones.get(summary.room.level, "act"),
     }
+
+
+def _protections(found: Protections | None, language: Language) -> dict[str, str] | None:
+    """One line on the main page; the rest is on the page of its own."""
+    if found is None:
+        return None
+    failing = found.failing
+    if failing:
+        tone = "watch" if failing[0].grade is Grade.WARN else "act"
+        many = "s" if len(failing) > 1 else ""
+        return {"tone": tone, "state": _pick(language, f"{len(failing)} à corriger", f"{len(failing)} problem{many}")}
+    if found.closed:
+        return {"tone": "watch", "state": _pick(language, "vérification en cours", "being checked")}
+    count = len(found.of(Grade.WELL))
+    return {"tone": "", "state": _pick(language, f"{count} protections en place", f"{count} protections in place")}
 
 
 def _certificate(certificate: Certificate, now: datetime, language: Language) -> dict[str, str]:

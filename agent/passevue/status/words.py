@@ -85,6 +85,30 @@ FINDINGS: dict[str, tuple[str, str, str, str]] = {
         "The disk is full ({percent}%): nothing is taken in any more. Call maintenance now.",
         "",
     ),
+    "protection_block": (
+        "Une protection du boîtier est en défaut : plus rien ne part. Voyez « Sécurité ».",
+        "{count} protections du boîtier sont en défaut : plus rien ne part. Voyez « Sécurité ».",
+        "A protection of the box fails: nothing leaves any more. See “Security”.",
+        "{count} protections of the box fail: nothing leaves any more. See “Security”.",
+    ),
+    "protection_pending": (
+        "Le boîtier vérifie ses protections : rien ne part avant la fin.",
+        "",
+        "The box is checking its protections: nothing leaves before it is done.",
+        "",
+    ),
+    "protection_hold": (
+        "Une protection est en défaut : une fonction est suspendue. Voyez « Sécurité ».",
+        "{count} protections sont en défaut : des fonctions sont suspendues. Voyez « Sécurité ».",
+        "A protection fails: a function is stopped. See “Security”.",
+        "{count} protections fail: functions are stopped. See “Security”.",
+    ),
+    "protection_warn": (
+        "Une protection du boîtier est à corriger. Voyez « Sécurité ».",
+        "{count} protections du boîtier sont à corriger. Voyez « Sécurité ».",
+        "A protection of the box needs attention. See “Security”.",
+        "{count} protections of the box need attention. See “Security”.",
+    ),
     "certificate_unreadable": (
         "Un certificat est absent ou illisible ({certificate}). Appelez la maintenance.",
         "",

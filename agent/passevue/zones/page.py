@@ -24,6 +24,7 @@ from passevue.status.people_pages import People
 from passevue.zones.cards import FarCards
 from passevue.zones.ground import Ground, Running
 from passevue.zones.in_person import FarConsents
+from passevue.zones.protections import EngineWord
 
 TEND_EVERY_S = 2.0
 
@@ -68,7 +69,8 @@ async def open_page(
 
 def _page(ground: Ground, people: People) -> Page:
     config = ground.config
-    observer = Observer(config, ground.store, ground.register, clock=ground.clock)
+    word = EngineWord(config, ground.leave)
+    observer = Observer(config, ground.store, ground.register, clock=ground.clock, protections=word)
     zone = ZoneInfo(config.box.timezone)
     sock = ground.passed("page")
     return Page(config.page, observer.summary, zone, metrics=ground.metrics, people=people, sock=sock)

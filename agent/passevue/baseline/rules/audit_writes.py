@@ -43,7 +43,7 @@ RULE = Rule(
     slug="audit_writes",
     level=Level.MUST,
     effect=Effect.BLOCK,
-    when=frozenset({When.START, When.PERIODIC, When.EVENT}),
+    when=frozenset({When.START, When.EVENT}),
     title=Text("Le journal d’audit s’écrit", "The audit trail is written"),
     why=Text(
         "Ce qui part vers le DMP sans laisser de trace ne pourrait jamais être expliqué à un patient.",
