@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from passevue.card import der
 from passevue.card.cps import CardType, Category, Holder, Situation
+from passevue.card.igc import is_test
 from passevue.errors import CardFault
 
 ACTIVITY = re.compile(r"CPS_ACTIVITY_(\d\d)_PS")
@@ -26,7 +27,6 @@ INFO_PS = "CPS_INFO_PS"
 MOST_SITUATIONS = 16
 LONGEST_TEXT = 200
 
-_CATEGORY = ObjectIdentifier("1.2.250.1.71.1.2.5")
 _CARD_TYPE = ObjectIdentifier("1.2.250.1.71.1.2.2")
 _PROFESSION = ObjectIdentifier("1.2.250.1.71.1.2.7")
 _KNOW_HOW = ObjectIdentifier("1.2.250.1.71.4.2.5")
@@ -79,10 +79,8 @@ def holder(certificate: x509.Certificate, info_ps: bytes | None = None) -> Holde
 
 
 def category(certificate: x509.Certificate) -> Category | None:
-    value = _extension(certificate, _CATEGORY)
-    if value is None or len(value.value) != 1:
-        return None
-    return Category.TEST if value.value[0] & 0x80 else Category.PRODUCTION
+    test = is_test(certificate)
+    return None if test is None else Category.TEST if test else Category.PRODUCTION
 
 
 def card_type(certificate: x509.Certificate) -> CardType | None:

@@ -19,15 +19,13 @@ from datetime import datetime
 from enum import StrEnum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from passevue.card.crl import CLOCK_SKEW, Crl
+from passevue.card.igc import common_name, extension, is_authority, is_test, is_test_authority, issuer_of, usable_until
 from passevue.errors import ConfigError, CredentialError, TrustError
 
-CATEGORY = ObjectIdentifier("1.2.250.1.71.1.2.5")
-_TEST_BIT = 0x80
 _PERSONS = re.compile(r"(TEST )?AC IGC-SANTE (ELEMENTAIRE|STANDARD|FORT) PERSONNES")
 _ROOT = re.compile(r"(TEST )?AC RACINE IGC-SANTE (ELEMENTAIRE|STANDARD|FORT)")
 _OLD = re.compile(r"GIP-CPS|CLASSE-\d", re.IGNORECASE)
@@ -77,13 +75,13 @@ def read_authorities(pem: bytes, realm: str) -> tuple[x509.Certificate, ...]:
         found = tuple(x509.load_pem_x509_certificates(pem))
     except ValueError as err:
         raise ConfigError("trust.authority", "expected PEM certificates", hint="Ce n'est pas un fichier PEM.") from err
-    if any(_common_name(one).startswith("TEST ") is not (realm == "test") for one in found):
+    if any(is_test_authority(one) is not (realm == "test") for one in found):
         raise ConfigError(
             "trust.authority",
             f"expected only authorities of the {realm} realm",
             hint="Les autorités de test et de production ne se mélangent jamais : vérifiez « box.realm ».",
         )
-    if not any(_PERSONS.fullmatch(_common_name(one)) for one in found):
+    if not any(_PERSONS.fullmatch(common_name(one.subject)) for one in found):
         raise ConfigError(
             "trust.authority",
             "expected an authority of persons (AC IGC-SANTE … PERSONNES)",
@@ -124,7 +122,7 @@ class PersonTrust:
         return found
 
     def _chain(self, certificate: x509.Certificate) -> Believed:
-        issuer_name = _common_name(certificate, issuer=True)
+        issuer_name = common_name(certificate.issuer)
         if _OLD.search(issuer_name) or _OLD.search(certificate.issuer.rfc4514_string()):
             raise TrustError("issued by an authority that is out of use", hint=_OLD_CARD)
         if issuer_name.startswith("TEST ") and not self._test:
@@ -139,14 +137,10 @@ class PersonTrust:
         return Believed(levels.pop(), issuer, root)
 
     def _issuer(self, certificate: x509.Certificate, kind: re.Pattern[str]) -> x509.Certificate:
-        for one in self._authorities:
-            if one.subject == certificate.issuer and kind.fullmatch(_common_name(one)) and _may_issue(one):
-                try:
-                    certificate.verify_directly_issued_by(one)
-                except (InvalidSignature, TypeError, ValueError):
-                    continue
-                return one
-        raise TrustError("no authority of persons in the store issued the certificate", hint=_STRANGER)
+        found = issuer_of(certificate, (one for one in self._authorities if kind.fullmatch(common_name(one.subject))))
+        if found is None:
+            raise TrustError("no authority of persons in the store issued the certificate", hint=_STRANGER)
+        return found
 
     def _check_category(self, certificate: x509.Certificate) -> None:
         test = is_test(certificate)
@@ -162,7 +156,7 @@ class PersonTrust:
         self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, *, user: bool
     ) -> None:
         crl = self._crl_of(issuer)
-        name = _common_name(issuer)
+        name = common_name(issuer.subject)
         if crl is None or not (crl.for_users if user else crl.for_authorities):
             raise CredentialError(f"no CRL of {name} is held", hint=_NO_LIST)
         if crl.this_update > now + CLOCK_SKEW:
@@ -174,16 +168,6 @@ class PersonTrust:
                 f"the CRL of {name} ended on {crl.next_update:%Y-%m-%d %H:%M}",
                 hint=f"{_STALE} (dernière liste valable jusqu'au {crl.next_update:%d/%m/%Y}).",
             )
-
-
-def is_test(certificate: x509.Certificate) -> bool | None:
-    """What the certificate's category says; None when it says nothing that can be read."""
-    try:
-        value = certificate.extensions.get_extension_for_oid(CATEGORY).value
-    except x509.ExtensionNotFound:
-        return None
-    content = value.value if isinstance(value, x509.UnrecognizedExtension) else b""
-    return bool(content[2] & _TEST_BIT) if len(content) == 3 and content[:2] == b"\x04\x01" else None
 
 
 def check_same_holder(authentication: x509.Certificate, signature: x509.Certificate) -> None:
@@ -203,31 +187,22 @@ def _check_form(certificate: x509.Certificate, use: Use) -> None:
     public = certificate.public_key()
     if not isinstance(public, rsa.RSAPublicKey) or public.key_size < _LEAST_BITS:
         raise TrustError(f"expected an RSA key of {_LEAST_BITS} bits or more", hint=_OLD_CARD)
-    for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _KNOWN_CRITICAL:
-            raise TrustError(f"unknown critical extension {extension.oid.dotted_string}", hint=_MALFORMED)
-    if _may_issue(certificate):
+    for one in certificate.extensions:
+        if one.critical and one.oid not in _KNOWN_CRITICAL:
+            raise TrustError(f"unknown critical extension {one.oid.dotted_string}", hint=_MALFORMED)
+    if is_authority(certificate):
         raise TrustError("an authority's certificate is no person's", hint=_STRANGER)
     if not _fits(certificate, use):
         raise TrustError(f"the certificate is not one for {use}", hint=_WRONG_USE)
 
 
 def _fits(certificate: x509.Certificate, use: Use) -> bool:
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-        extended = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
+    usage, extended = extension(certificate, x509.KeyUsage), extension(certificate, x509.ExtendedKeyUsage)
+    if usage is None or extended is None:
         return False
     if use is Use.SIGN:
         return bool(usage.content_commitment)
     return bool(usage.digital_signature) and ExtendedKeyUsageOID.CLIENT_AUTH in extended
-
-
-def _may_issue(certificate: x509.Certificate) -> bool:
-    try:
-        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
-    except x509.ExtensionNotFound:
-        return False
 
 
 def _check_dates(certificate: x509.Certificate, now: datetime) -> None:
@@ -241,24 +216,9 @@ def _check_dates(certificate: x509.Certificate, now: datetime) -> None:
         )
 
 
-def usable_until(certificate: x509.Certificate) -> datetime:
-    """End of its use: notAfter, or earlier the end of PrivateKeyUsagePeriod (igc-sante.md § 2)."""
-    try:
-        end = certificate.extensions.get_extension_for_class(x509.PrivateKeyUsagePeriod).value.not_after
-    except x509.ExtensionNotFound:
-        end = None
-    last = certificate.not_valid_after_utc
-    return min(end.replace(tzinfo=last.tzinfo), last) if end is not None else last
-
-
 def _level(authority: x509.Certificate, kind: re.Pattern[str]) -> Level:
-    found = kind.fullmatch(_common_name(authority))
+    found = kind.fullmatch(common_name(authority.subject))
     return Level(found[2]) if found else Level.ELEMENTAIRE
-
-
-def _common_name(certificate: x509.Certificate, *, issuer: bool = False) -> str:
-    names = (certificate.issuer if issuer else certificate.subject).get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if len(names) == 1 else ""
 
 
 _OLD_CARD = "Cette carte vient d'une ancienne autorité, hors d'usage : utilisez votre carte CPS actuelle."

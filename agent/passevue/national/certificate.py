@@ -1,28 +1,35 @@
-"""What an IGC-Santé certificate says: its holder, its family, its realm, its dates (igc-sante.md §§ 2-6). No I/O.
+"""What an organisation's IGC-Santé certificate says: its holder, its family, its chain (igc-sante.md §§ 2-6). No I/O.
+
+Realm and dates are read as for persons (`card.igc`).
 
 Facts:
 - Encoded order of an organisation's DN is C, ST, O, OU, CN; printed from CN to C with comma and
   space, as the ANS samples do.
 - Card holders' DNs have one multi-valued RDN `CN=…+SN=…+GN=…`.
-- Test and production look alike: the names of the authorities (`TEST …`) and the origin byte tell them apart.
-- A SIGN certificate may outlive its PrivateKeyUsagePeriod: the earlier end counts.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from passevue.card.igc import extension, is_test, is_test_authority, issuer_of, usable_from, usable_until
 from passevue.errors import TrustError
 
-T = TypeVar("T", bound=x509.ExtensionType)
+__all__ = [
+    "Family",
+    "check_chain",
+    "distinguished_name",
+    "family",
+    "is_test",
+    "is_test_authority",
+    "structure_id",
+    "usable_from",
+    "usable_until",
+]
 
-ORIGIN = ObjectIdentifier("1.2.250.1.71.1.2.5")  # OCTET STRING of one byte; its high bit means test
-_TEST_BIT = 0x80
 _LONGEST_CHAIN = 4
 
 _SHORT_NAMES = {
@@ -83,8 +90,8 @@ def structure_id(certificate: x509.Certificate) -> str:
 
 def family(certificate: x509.Certificate) -> Family | None:
     """The family that KU and EKU make of it; None when neither of ours."""
-    usage = _extension(certificate, x509.KeyUsage)
-    extended = _extension(certificate, x509.ExtendedKeyUsage)
+    usage = extension(certificate, x509.KeyUsage)
+    extended = extension(certificate, x509.ExtendedKeyUsage)
     if usage is None or extended is None or not usage.digital_signature or usage.key_cert_sign:
         return None
     purposes = set(extended)
@@ -93,37 +100,6 @@ def family(certificate: x509.Certificate) -> Family | None:
     if ExtendedKeyUsageOID.EMAIL_PROTECTION in purposes:
         return Family.ORG_SIGN if usage.content_commitment else None
     return Family.ORG_AUTH_CLI if ExtendedKeyUsageOID.CLIENT_AUTH in purposes else None
-
-
-def usable_from(certificate: x509.Certificate) -> datetime:
-    return certificate.not_valid_before_utc
-
-
-def usable_until(certificate: x509.Certificate) -> datetime:
-    """End of its use: notAfter, or earlier the end of PrivateKeyUsagePeriod."""
-    period = _extension(certificate, x509.PrivateKeyUsagePeriod)
-    end = period.not_after if period is not None else None
-    if end is None:
-        return certificate.not_valid_after_utc
-    if end.tzinfo is None:
-        end = end.replace(tzinfo=certificate.not_valid_after_utc.tzinfo)
-    return min(end, certificate.not_valid_after_utc)
-
-
-def is_test_authority(authority: x509.Certificate) -> bool:
-    """Whether an authority is of the test hierarchy: its CN begins with `TEST ` (igc-sante.md § 1)."""
-    names = authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return bool(names) and str(names[0].value).startswith("TEST ")
-
-
-def origin_is_test(certificate: x509.Certificate) -> bool | None:
-    """What the origin byte says; None when there is none."""
-    try:
-        value = certificate.extensions.get_extension_for_oid(ORIGIN).value
-    except x509.ExtensionNotFound:
-        return None
-    content = value.value if isinstance(value, x509.UnrecognizedExtension) else b""
-    return bool(content[2] & _TEST_BIT) if len(content) == 3 and content[:2] == b"\x04\x01" else None
 
 
 def check_chain(leaf: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime) -> None:
@@ -142,30 +118,12 @@ def check_chain(leaf: x509.Certificate, authorities: Sequence[x509.Certificate],
 
 
 def _issuer(certificate: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime) -> x509.Certificate:
-    for authority in authorities:
-        if authority.subject != certificate.issuer or not _may_issue(authority):
-            continue
-        if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
-            continue
-        try:
-            certificate.verify_directly_issued_by(authority)
-        except (InvalidSignature, ValueError, TypeError):
-            continue
-        return authority
-    raise TrustError(
-        f"no authority of the store issued {certificate.serial_number:x}",
-        hint="Ce certificat ne vient pas de l'IGC-Santé configurée dans « registry.authority » (test ou production).",
-    )
-
-
-def _may_issue(authority: x509.Certificate) -> bool:
-    constraints = _extension(authority, x509.BasicConstraints)
-    usage = _extension(authority, x509.KeyUsage)
-    return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)
-
-
-def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
+    in_date = (one for one in authorities if one.not_valid_before_utc <= now <= one.not_valid_after_utc)
+    found = issuer_of(certificate, in_date)
+    if found is None:
+        raise TrustError(
+            f"no authority of the store issued {certificate.serial_number:x}",
+            hint="Ce certificat ne vient pas de l'IGC-Santé configurée dans « registry.authority » "
+            "(test ou production).",
+        )
+    return found

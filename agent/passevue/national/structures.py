@@ -284,7 +284,7 @@ class Structures:
         if unit != struct_id:
             raise ConfigError(key, f"expected OU {struct_id!r}, got {unit!r}",
                               hint="Ce certificat est celui d'une autre structure.")  # fmt: skip
-        if igc.origin_is_test(held) not in (None, self._realm == "test"):
+        if igc.is_test(held) not in (None, self._realm == "test"):
             raise ConfigError(key, f"expected a certificate of the {self._realm} realm",
                               hint="Certificat de test en production, ou l'inverse.")  # fmt: skip
 

@@ -82,17 +82,6 @@ def test_the_structure_is_the_ou() -> None:
         igc.structure_id(sample("test_aci_el_org"))
 
 
-def test_the_origin_byte_and_the_authoritys_name_tell_the_realm() -> None:
-    assert igc.origin_is_test(sample("feuille_org_sign_drimbox")) is True
-    assert igc.origin_is_test(sample("feuille_ssl_serv_production_expiree")) is False
-    assert igc.origin_is_test(sample("test_aci_el_org")) is None
-    assert igc.is_test_authority(sample("test_aci_el_org"))
-
-
-def test_the_private_key_usage_period_ends_its_use() -> None:
-    assert igc.usable_until(sample("feuille_org_sign_drimbox")) == datetime(2025, 1, 18, 8, 47, 8, tzinfo=UTC)
-
-
 def test_the_chain_leads_to_the_root_or_is_refused() -> None:
     leaf, sub, root = (sample(n) for n in ("feuille_org_sign_drimbox", "test_aci_el_org", "test_ac_racine_el"))
     now = datetime(2024, 1, 1, tzinfo=UTC)
