@@ -13,7 +13,8 @@ REPOSITORY = Path(__file__).parents[3]
 TREE = REPOSITORY / "systemd"
 UNITS = TREE / "usr/lib/systemd/system"
 FOREIGN = Path("/usr/lib/systemd/system")
-TOOLS = REPOSITORY / "image/build/tools"  # Debian 13, once an image was built
+TOOLS = REPOSITORY / "image/build/tools"  # Debian 13, once an image was built: the programs that build it
+PACKAGES = REPOSITORY / "image/build/cache/trees/debian~trixie~x86-64.cache"  # and the packages that are in it
 KINDS = (".service", ".socket", ".target", ".timer", ".path", ".mount")
 NAMES = re.compile(
     r"^(?:After|Before|Requires|Requisite|Wants|Conflicts|PartOf|Sockets|Service|WantedBy|RequiredBy)=(.*)$"
@@ -114,18 +115,18 @@ def _commands() -> Iterator[str]:
 @cache
 def analyze_command() -> tuple[str, ...]:
     """systemd-analyze of Debian 13 where the image's tools are, which is the box's own; else this machine's."""
-    if (TOOLS / "usr/bin/systemd-analyze").is_file():
-        libraries = TOOLS / "usr/lib/x86_64-linux-gnu"
-        loader = TOOLS / "usr/lib64/ld-linux-x86-64.so.2"
-        command = (
-            str(loader),
-            "--library-path",
-            f"{libraries}:{libraries}/systemd",
-            f"{TOOLS}/usr/bin/systemd-analyze",
-        )
-        if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode == 0:
-            return command
-    return ("systemd-analyze",)
+    return program_of(TOOLS, "usr/bin/systemd-analyze") or ("systemd-analyze",)
+
+
+def program_of(tree: Path, path: str) -> tuple[str, ...]:
+    """A program of another Debian, with that Debian's libraries; nothing when it is not there or does not run here."""
+    if not (tree / path).is_file():
+        return ()
+    libraries = tree / "usr/lib/x86_64-linux-gnu"
+    loader = str(tree / "usr/lib64/ld-linux-x86-64.so.2")
+    command = (loader, "--library-path", f"{libraries}:{libraries}/systemd", str(tree / path))
+    runs = subprocess.run([*command, "--version"], capture_output=True, check=False).returncode == 0
+    return command if runs else ()
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
