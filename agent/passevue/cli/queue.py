@@ -4,8 +4,9 @@ Nothing shown holds an identity; `export` writes files that do, and says so. Ret
 are audited before they happen.
 """
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
@@ -17,12 +18,14 @@ from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, configuratio
 from passevue.errors import Refused
 from passevue.queue.listing import Line, Shown
 from passevue.queue.states import State
+from passevue.queue.store import Store
 from passevue.status import words
 from passevue.status.plain import plain_line, plain_shown
 from passevue.status.words import Language
 
 app = typer.Typer(no_args_is_help=True, help="La file d'attente : voir, relancer, libérer, clore, exporter.")
 
+T = TypeVar("T")
 Number = Annotated[int, typer.Argument(help="Numéro de la demande.", min=1, metavar="N°")]
 Why = Annotated[str, typer.Option("--why", help="Raison, gardée avec l'acte.")]
 
@@ -62,17 +65,8 @@ def show_entry(number: Number, config_path: ConfigPath = DEFAULT_CONFIG, as_json
 @app.command()
 def retry(number: Number, config_path: ConfigPath = DEFAULT_CONFIG, why: Why = "", as_json: AsJson = False) -> None:
     """Relance une demande mise de côté."""
-    config = configuration(config_path)
     by = ground.who()
-
-    async def act() -> None:
-        async with ground.opened(config) as store:
-            if await store.show(number) is None:
-                raise _absent(number)
-            await ground.audited(config, "retry", [number], why)
-            await store.retry(number, by, why)
-
-    run(act())
+    _on_one(config_path, "retry", number, why, lambda store: store.retry(number, by, why))
     _done(as_json, "retry", [number], f"La demande {number} est relancée.")
 
 
@@ -108,17 +102,8 @@ def close(
     as_json: AsJson = False,
 ) -> None:
     """Clôt une demande : elle ne partira pas. C'est définitif."""
-    config = configuration(config_path)
     by = ground.who()
-
-    async def act() -> None:
-        async with ground.opened(config) as store:
-            if await store.show(number) is None:
-                raise _absent(number)
-            await ground.audited(config, "close", [number], why)
-            await store.close_entry(number, by, why)
-
-    run(act())
+    _on_one(config_path, "close", number, why, lambda store: store.close_entry(number, by, why))
     _done(as_json, "close", [number], f"La demande {number} est close.")
 
 
@@ -131,16 +116,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Écrit le contenu d'une demande dans un dossier. Ces fichiers portent l'identité du patient."""
-    config = configuration(config_path)
-
-    async def act() -> tuple[Path, ...]:
-        async with ground.opened(config) as store:
-            if await store.show(number) is None:
-                raise _absent(number)
-            await ground.audited(config, "export", [number], why)
-            return await store.export(number, folder)
-
-    written = run(act())
+    written = _on_one(config_path, "export", number, why, lambda store: store.export(number, folder))
     if as_json:
         print_json({"act": "export", "numbers": [number], "files": [str(path) for path in written]})
         return
@@ -162,6 +138,22 @@ def confirm_restored(config_path: ConfigPath = DEFAULT_CONFIG, why: Why = "", as
 
     run(act())
     _done(as_json, "confirm-restored", [], "Les envois reprennent.")
+
+
+def _on_one(
+    config_path: Path, act: str, number: int, why: str, work: Callable[[Store], Coroutine[Any, Any, T]]
+) -> T:
+    """What `work` does to an entry that is there, once the audit trail has it."""
+    config = configuration(config_path)
+
+    async def carry_out() -> T:
+        async with ground.opened(config) as store:
+            if await store.show(number) is None:
+                raise _absent(number)
+            await ground.audited(config, act, [number], why)
+            return await work(store)
+
+    return run(carry_out())
 
 
 def _absent(number: int) -> Refused:
