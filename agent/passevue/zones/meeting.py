@@ -76,12 +76,15 @@ class Meeting:
         Raises:
             StoreError: the socket cannot be opened, or another process has it.
         """
-        with contextlib.ExitStack() as held:
+        held = contextlib.ExitStack()
+        try:
             sock = self.passed.get(place)
             if sock is None:
                 sock = await asyncio.to_thread(self._listening, place, held)
             held.callback(sock.close)
             yield Door(place, sock, await asyncio.to_thread(self.user, guest), serve)
+        finally:
+            await asyncio.to_thread(held.close)
 
     def _listening(self, place: Place, held: contextlib.ExitStack) -> socket.socket:
         path = self.folder / f"{place}.sock"
