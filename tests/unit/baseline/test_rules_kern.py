@@ -186,11 +186,19 @@ def test_apparmor_off_fails(tmp_path: Path) -> None:
     assert_fails(APPARMOR_ENFORCED, box, "off")
 
 
-@pytest.mark.parametrize("mode", ["complain", "unconfined", "kill", "prompt"])
+@pytest.mark.parametrize("mode", ["complain", "prompt"])
 def test_a_profile_that_only_complains_is_named(mode: str, tmp_path: Path) -> None:
     box = ABox(tmp_path)
     box.facts["apparmor_profiles"] += f"/usr/bin/some thing ({mode})\n"
     assert_fails(APPARMOR_ENFORCED, box, "/usr/bin/some thing")
+
+
+def test_a_profile_of_debian_that_only_names_a_program_is_no_harm(tmp_path: Path) -> None:
+    box = ABox(tmp_path)
+    box.facts["apparmor_profiles"] += "QtWebEngineProcess (unconfined)\n"
+    assert box.look(APPARMOR_ENFORCED).status is Status.PASS
+    box.facts["apparmor_profiles"] += "passevue-new (unconfined)\n"
+    assert_fails(APPARMOR_ENFORCED, box, "passevue-new")
 
 
 def test_a_profile_of_the_manifest_that_is_not_loaded_is_named(tmp_path: Path) -> None:
