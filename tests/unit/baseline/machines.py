@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from passevue.baseline.facts import Facts
 from passevue.baseline.machine import MANIFEST, Machine, Ran, Unmeasurable
 from passevue.baseline.rule import Finding, Rule, Status
 from passevue.config import Config
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+SITE = "/var/lib/passevue/config"
 BOOT_ID = "5f0c6d0e-7d5c-4a3e-9d0f-0f6a3f2f9f11"
 
 
@@ -28,6 +30,8 @@ class Recorded:
         self.ran: dict[str, Ran] = {}
         self.now = NOW
         self.config: Config | None = None
+        self.config_path: Path | None = None
+        self.facts: dict[str, str] = {}
         self.file("/proc/sys/kernel/random/boot_id", BOOT_ID + "\n")
         self.file("/proc/uptime", "4000.00 8000.00\n")
 
@@ -53,7 +57,27 @@ class Recorded:
         self.file(MANIFEST, json.dumps(whole))
 
     def machine(self) -> Machine:
-        return Machine(self.root, now=self.now, config=self.config, runner=self._run)
+        collected = Facts(BOOT_ID, 3990.0, dict(self.facts)) if self.facts else None
+        return Machine(
+            self.root, now=self.now, config=self.config, config_path=self.config_path, runner=self._run,
+            collected=collected,
+        )  # fmt: skip
+
+    def configured(self, **sections: Any) -> None:
+        """A whole configuration of the test realm; `sections` replace or add to it."""
+        keys = {name: f"{SITE}/{name}.pem" for name in ("auth_certificate", "auth_key", "sign_certificate", "sign_key")}
+        whole: dict[str, Any] = {
+            "box": {
+                "name": "Cabinet des Tilleuls", "data_dir": "/var/lib/passevue", "oid": "1.2.250.1.999.1.1.8121",
+                "realm": "test", "retrieve_url": "https://db.essai.example/wado",
+            },
+            "registry": {"url": "https://dmp.essai.example", "authority": f"{SITE}/authority.pem",
+                         "lps_homologation": "ESSAI-0001"},
+            "structures": [{"id": "10B0127189", "name": "CABINET", **keys}],
+        }  # fmt: skip
+        for name, section in sections.items():
+            whole[name] = {**whole[name], **section} if isinstance(whole.get(name), dict) else section
+        self.config = Config.model_validate(whole)
 
     def _run(self, argv: tuple[str, ...], timeout_s: float) -> Ran:
         try:

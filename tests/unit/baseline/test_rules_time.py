@@ -1,0 +1,141 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from passevue.baseline.last_right import LastRight, write_last_right
+from passevue.baseline.reading.chrony import read_sources, read_tracking
+from passevue.baseline.rule import Effect, Status
+from passevue.baseline.rules.time_floor import RULE as TIME_FLOOR
+from passevue.baseline.rules.time_sources import RULE as TIME_SOURCES
+from passevue.baseline.rules.time_synchronised import RULE as TIME_SYNCHRONISED
+from passevue.errors import Unreadable
+from tests.unit.baseline.machines import BOOT_ID, NOW, Recorded, look, status
+
+# chronyc 4.6 -c tracking, sources, authdata
+TRACKING = "{ref},192.0.2.7,{stratum},{at},{offset},0.000012,0.000100,-12.5,0.001,0.05,0.012,0.001,64.5,{leap}\n"
+SOURCES = (
+    "^,*,192.0.2.7,2,6,377,12,-0.000012,-0.000010,0.012\n"
+    "^,+,192.0.2.8,2,6,377,14,0.000100,0.000110,0.015\n"
+    "^,?,192.0.2.9,0,6,0,4294967295,0.0,0.0,0.0\n"
+)
+AUTH = "192.0.2.7,NTS,1,15,256,33,0,0,8,100\n192.0.2.8,-,0,0,0,0,0,0,0,0\n"
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Recorded:
+    made = Recorded(tmp_path)
+    made.manifest()
+    made.configured()
+    return made
+
+
+def tracking(offset: str = "-0.000420", leap: str = "Normal", stratum: int = 3, age_s: float = 30) -> str:
+    at = NOW.timestamp() - age_s
+    return TRACKING.format(ref="C0000207", stratum=stratum, at=f"{at:.9f}", offset=offset, leap=leap)
+
+
+def last_right(box: Recorded, seconds_ago: float, set_by: timedelta = timedelta(), boot_id: str = BOOT_ID) -> None:
+    """The engine saw a right clock `seconds_ago`; since then it was set by `set_by`."""
+    folder = box.root / "var/lib/passevue/baseline"
+    folder.mkdir(parents=True, exist_ok=True)
+    at = NOW - timedelta(seconds=seconds_ago) - set_by
+    write_last_right(folder, LastRight(boot_id, 4000.0 - seconds_ago, at))
+
+
+def test_a_clock_right_to_a_second_passes(box: Recorded) -> None:
+    box.facts["chrony_tracking"] = tracking()
+    last_right(box, 600)
+    assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
+
+
+@pytest.mark.parametrize("offset", ["1.84", "-1.84"])
+def test_a_clock_that_is_off_holds(box: Recorded, offset: str) -> None:
+    box.facts["chrony_tracking"] = tracking(offset)
+    finding = look(TIME_SYNCHRONISED, box.machine())
+    assert (finding.status, finding.effect, finding.observed) == (Status.FAIL, None, "offset 1.84 s")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        tracking(offset="61.0"),
+        tracking(leap="Not synchronised", stratum=0),
+        TRACKING.format(ref="00000000", stratum=0, at="0.0", offset="0.0", leap="Not synchronised"),
+    ],
+)
+def test_a_clock_far_off_or_never_right_blocks(box: Recorded, said: str) -> None:
+    box.facts["chrony_tracking"] = said
+    finding = look(TIME_SYNCHRONISED, box.machine())
+    assert (finding.status, finding.effect) == (Status.FAIL, Effect.BLOCK)
+
+
+@pytest.mark.parametrize("days", [365, -365])
+def test_a_clock_that_was_set_by_a_year_blocks_until_it_is_measured_again(box: Recorded, days: int) -> None:
+    moved = timedelta(days=days)
+    last_right(box, 600, set_by=moved)
+    box.facts["chrony_tracking"] = tracking(age_s=30 + moved.total_seconds())  # measured before
+    finding = look(TIME_SYNCHRONISED, box.machine())
+    assert (finding.status, finding.effect) == (Status.FAIL, Effect.BLOCK)
+    box.facts["chrony_tracking"] = tracking(age_s=30)  # measured since: chrony itself set it right
+    assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
+
+
+def test_another_boot_s_clock_says_nothing_about_this_one(box: Recorded) -> None:
+    last_right(box, 600, set_by=timedelta(days=300), boot_id="another")
+    box.facts["chrony_tracking"] = tracking(age_s=8000)
+    assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
+
+
+@pytest.mark.parametrize("text", ["", "506 Cannot talk to daemon", "a,b,c", ",".join(["x"] * 14)])
+def test_what_chronyc_never_says_is_unreadable(text: str) -> None:
+    with pytest.raises(Unreadable):
+        read_tracking(text)
+    if text:
+        with pytest.raises(Unreadable):
+            read_sources("a,b")
+
+
+def test_two_sources_that_answer_pass(box: Recorded) -> None:
+    box.facts |= {"chrony_sources": SOURCES, "chrony_authdata": AUTH}
+    finding = look(TIME_SOURCES, box.machine())
+    assert (finding.status, finding.observed) == (Status.PASS, "2 time sources answer, 1 by NTS")
+
+
+def test_one_source_is_too_few(box: Recorded) -> None:
+    box.facts |= {"chrony_sources": SOURCES.replace("^,+", "^,x"), "chrony_authdata": AUTH}
+    assert status(TIME_SOURCES, box.machine()) is Status.FAIL
+
+
+def test_sources_that_should_prove_themselves_must(box: Recorded) -> None:
+    box.configured(network={"time_nts": ["nts.essai.example"]})
+    box.facts |= {"chrony_sources": SOURCES, "chrony_authdata": AUTH}
+    assert status(TIME_SOURCES, box.machine()) is Status.PASS
+    box.facts["chrony_authdata"] = AUTH.replace("NTS", "-")
+    assert status(TIME_SOURCES, box.machine()) is Status.FAIL
+
+
+def test_a_clock_after_everything_certain_passes(box: Recorded) -> None:
+    last_right(box, 600)
+    assert status(TIME_FLOOR, box.machine()) is Status.PASS
+
+
+def test_a_clock_before_the_image_was_built_fails(box: Recorded) -> None:
+    box.manifest(built_at="2026-11-21T10:00:01Z")
+    assert status(TIME_FLOOR, box.machine()) is Status.FAIL
+
+
+def test_a_clock_before_it_was_last_right_fails_also_in_another_boot(box: Recorded) -> None:
+    last_right(box, -3600, boot_id="another")
+    assert status(TIME_FLOOR, box.machine()) is Status.FAIL
+
+
+@pytest.mark.parametrize("year", [1970, 2099])
+def test_a_clock_of_another_age_fails(box: Recorded, year: int) -> None:
+    box.now = NOW.replace(year=year)
+    assert status(TIME_FLOOR, box.machine()) is Status.FAIL
+
+
+def test_a_torn_memory_of_the_clock_is_none(box: Recorded) -> None:
+    box.file("/var/lib/passevue/baseline/clock.json", '{"at": "2099-')
+    assert status(TIME_FLOOR, box.machine()) is Status.PASS
