@@ -12,37 +12,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from passevue.card.apdu import Protocol
 from passevue.card.cps import Cps, KeyUse
 from passevue.card.reader_session import SessionKey
 from passevue.card.session import CardSession
 from passevue.errors import CardAbsent, CardFault
 from passevue.status.card_desk import CardDesk
 
-from .card import CardMute, CardRemoved, VirtualCard
+from .card import VirtualCard
+from .card_channel import Direct, session_of
 
 T = TypeVar("T")
-
-
-class _Wire:
-    def __init__(self, card: VirtualCard) -> None:
-        self._card = card
-
-    def exchange(self, apdu: bytes | bytearray) -> bytes:
-        try:
-            return self._card.answer(bytes(apdu))
-        except CardRemoved as err:
-            raise CardAbsent("the card was pulled") from err
-        except CardMute as err:
-            raise CardFault("the card says nothing") from err
 
 
 class _AtWork:
     """What `card.reader_session.ReaderSession` gives, on a card in this process."""
 
     def __init__(self, card: VirtualCard) -> None:
-        protocol = Protocol.T1 if card.profile.contactless else Protocol.T0
-        self._session = CardSession(_Wire(card), card.atr, protocol)
+        self._session = session_of(card, Direct(card))
 
     async def _run(self, work: Callable[[CardSession], T]) -> T:
         return await asyncio.to_thread(work, self._session)

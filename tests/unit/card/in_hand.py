@@ -1,29 +1,13 @@
-"""A virtual card reached without a reader: what the box's card code talks to when no PC/SC is wanted."""
+"""What the tests of card code talk to when no PC/SC is wanted: a virtual card, or answers written down."""
 
 from collections.abc import Callable
 
-from passevue.card.apdu import Protocol
 from passevue.card.session import CardSession
-from passevue.errors import CardAbsent, CardFault
-from tests.peers.card import CardMute, CardRemoved, Kind, Profile, VirtualCard
+from tests.peers.card import Profile, VirtualCard
+from tests.peers.card_channel import Direct, session_of
 from tests.peers.pki_persons import CardKeys
 
-
-class Direct:
-    """`apdu.Channel` straight to a card. `count` are the exchanges so far."""
-
-    def __init__(self, card: VirtualCard) -> None:
-        self.card = card
-        self.count = 0
-
-    def exchange(self, apdu: bytes | bytearray) -> bytes:
-        self.count += 1
-        try:
-            return self.card.answer(bytes(apdu))
-        except CardRemoved:
-            raise CardAbsent("pulled") from None
-        except CardMute:
-            raise CardFault("no answer in time") from None
+__all__ = ["Direct", "Scripted", "powered", "session_of", "verifies"]
 
 
 class Scripted:
@@ -47,11 +31,6 @@ def powered(profile: Profile | None = None, keys: CardKeys | None = None) -> tup
     card.power()
     direct = Direct(card)
     return card, session_of(card, direct), direct
-
-
-def session_of(card: VirtualCard, channel: object) -> CardSession:
-    protocol = Protocol.T1 if card.profile.kind is Kind.CPS3_CONTACTLESS else Protocol.T0
-    return CardSession(channel, card.atr, protocol)  # type: ignore[arg-type]
 
 
 def verifies(card: VirtualCard) -> int:
