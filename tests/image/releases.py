@@ -1,7 +1,7 @@
 """Versions that come after the image under test: a good one, and ones that are broken in a way of their own.
 
 Each is built by image/build.py like any other (a few minutes, once; again when the tree has changed), signed with the
-same keys, given as an update bundle. What is broken in the kernel image only is made from the good one, and signed anew.
+same keys, given as an update bundle. What is broken in the kernel image only is made from the good one, signed anew.
 """
 
 import shutil
