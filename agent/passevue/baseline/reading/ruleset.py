@@ -10,7 +10,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network, summarize_address_range
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
 from typing import Any
 
 from passevue.errors import Unreadable
@@ -157,11 +166,18 @@ def _networks(tree: Any) -> list[Network]:
         if kind == "prefix":
             return [ip_network(f"{body['addr']}/{body['len']}")]
         if kind == "range":
-            first, last = (ip_address(each) for each in body)
+            first, last = (_address(each) for each in body)
             return list(summarize_address_range(first, last))
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         raise Unreadable("an element of a set is no address") from err
     raise Unreadable("an element of a set is no address")
+
+
+def _address(found: Any) -> IPv4Address | IPv6Address:
+    """A number is an address to Python, not to nft."""
+    if not isinstance(found, str):
+        raise TypeError("expected a text")
+    return ip_address(found)
 
 
 def collapsed(networks: Iterable[Network]) -> frozenset[Network]:
@@ -178,7 +194,7 @@ def pairs(elements: Iterable[str]) -> list[tuple[str, int]]:
     for each in elements:
         try:
             address, port = json.loads(each)["concat"]
-            found.append((str(ip_address(address)), int(port)))
+            found.append((str(_address(address)), int(port)))
         except (ValueError, TypeError, KeyError) as err:
             raise Unreadable("an element of a set is no address and port") from err
     return found

@@ -81,7 +81,7 @@ def read_sockets(tree: Any) -> tuple[Socket, ...]:
         found = tuple(
             Socket(
                 proto=str(each["proto"]),
-                address=str(ip_address(each["address"])),
+                address=str(ip_address(str(each["address"]))),
                 port=int(each["port"]),
                 units=tuple(str(unit) for unit in each["units"]),
             )
