@@ -5,7 +5,7 @@ of OpenSSL, its configuration) lowers what the code asks for.
 """
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from passevue.baseline.machine import Machine
 from passevue.baseline.remedies import IMAGE_BUG
@@ -17,8 +17,13 @@ from passevue.national.structures import context_of_dmp
 
 
 def check(machine: Machine) -> Finding:
+    return judge(_contexts(machine))
+
+
+def judge(contexts: Iterable[tuple[str, ssl.SSLContext]]) -> Finding:
+    """Whether each, by its name, takes TLS 1.2 and 1.3 and nothing older."""
     count = 0
-    for name, context in _contexts(machine):
+    for name, context in contexts:
         count += 1
         if context.minimum_version < ssl.TLSVersion.TLSv1_2:
             return failed(f"{name}: takes {context.minimum_version.name}")
