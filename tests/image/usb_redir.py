@@ -13,9 +13,10 @@ Facts (usbredir protocol 0.7, https://gitlab.freedesktop.org/spice/usbredir/-/bl
 import asyncio
 import contextlib
 import struct
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.image.machine import Machine
 
@@ -180,7 +181,7 @@ class Plugged:
             asked.cancel()
             self._send(BULK, number, struct.pack("<BBHI", 0x82, CANCELLED, 0, 0))
 
-    def _start(self, number: int, work: "asyncio._CoroutineLike[None]") -> None:
+    def _start(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         if number in self._asked and number < 0:
             work.close()
             return
