@@ -25,8 +25,8 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 
+from .pki_authority import Authority, revocation_list
 from .pki_persons import Persons
 
 
@@ -62,20 +62,10 @@ class Lists:
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
     ) -> bytes:
         """DER."""
-        begin = this_update or datetime.now(UTC) - timedelta(minutes=5)
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(self.authority.subject)
-            .last_update(begin)
-            .next_update(next_update or begin + timedelta(days=7))
-            .add_extension(x509.CRLNumber(number if number is not None else int(begin.timestamp())), critical=False)
-        )
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical=critical)
-        for serial in revoked:
-            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin).build()
-            builder = builder.add_revoked_certificate(entry)
-        return builder.sign(self.key, hash_algorithm or hashes.SHA256()).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+        return revocation_list(
+            Authority(self.authority, self.key), revoked, begin=this_update, end=next_update, number=number,
+            hash_algorithm=hash_algorithm, extensions=extensions,
+        )  # fmt: skip
 
     def long(self, count: int, width: int = 16) -> bytes:
         """DER of a list with `count` serials of `width` octets, as long as the real ones; in one go, unlike `make`."""

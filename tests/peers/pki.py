@@ -14,13 +14,11 @@ of the authorities are shorter. Nothing made here is worth anything outside a te
 By hand: `python -m tests.peers.pki FOLDER STRUCT_ID HOST`.
 """
 
-import fcntl
 import hashlib
 import ipaddress
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,14 +30,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import NameOID
 
-POLICY = {
-    "test": ("1.2.250.1.213.1.7.2.1.1.1.1", "http://igc-sante.esante.gouv.fr/PC%20TEST"),
-    "production": ("1.2.250.1.213.1.7.1.1.2.5.1", "http://igc-sante.esante.gouv.fr/PC"),
-}
-ORIGIN = ObjectIdentifier("1.2.250.1.71.1.2.5")  # one byte in an OCTET STRING: 03 production, 83 test
-AUTHORITY_BITS = 2048  # the real ones have 4096, which takes seconds to make
+from .pki_authority import (
+    ORIGIN,
+    POLICY,
+    AuthorityFolder,
+    KeyPaths,
+    begun,
+    key_pem,
+    key_usage,
+    name_of,
+    pem,
+    policy,
+    revocation_list,
+    write,
+)
+
 CRL_URL = {
     "test": "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG-TEST.crl",
     "production": "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
@@ -59,19 +66,6 @@ _EKU = {
     Family.ORG_SIGN: [Eku.EMAIL_PROTECTION],
     Family.SERV_SSL_SERV: [Eku.SERVER_AUTH, Eku.CLIENT_AUTH],
 }
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPaths:
-    """One certificate and its key. `certificate` holds the leaf, then sub-CA and root for a server."""
-
-    certificate: Path
-    key: Path
-
-    def load(self) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
-        key = serialization.load_pem_private_key(self.key.read_bytes(), None)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        return x509.load_pem_x509_certificate(self.certificate.read_bytes()), key
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +90,22 @@ class Pki:
     def __init__(self, folder: Path, realm: str = "test") -> None:
         self.folder = folder
         self.realm = realm
-        folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
-            self._root = self._authority("root", f"{self._test}AC RACINE IGC-SANTE ELEMENTAIRE", None)
-            self._sub = self._authority("sub", f"{self._test}AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", self._root)
-            self.authority = folder / "authority.pem"
-            if not self.authority.exists():
-                _write(self.authority, _pem(self._sub[0]) + _pem(self._root[0]))
+        self._made = AuthorityFolder(folder, realm)
+        with self._made.alone():
+            self._root = self._made.authority("root", "AC RACINE IGC-SANTE ELEMENTAIRE")
+            self._sub = self._made.authority("sub", "AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", self._root)
+            self.authority = self._made.store("authority.pem", self._sub, self._root)
             self.crl = folder / "ACI-EL-ORG.crl"
             if not self.crl.exists():
-                self._write_crl(())
+                write(self.crl, revocation_list(self._sub))
 
     @property
     def root(self) -> x509.Certificate:
-        return self._root[0]
+        return self._root.certificate
 
     @property
     def sub_authority(self) -> x509.Certificate:
-        return self._sub[0]
+        return self._sub.certificate
 
     def structure(self, struct_id: str, name: str = "CABINET DE RADIOLOGIE DU PORT") -> StructurePaths:
         """Both organisation certificates of one structure; `struct_id` is a StructIdNat."""
@@ -145,7 +137,7 @@ class Pki:
                              str(key_usage_until), origin])  # fmt: skip
         stem = f"{family}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
         paths = KeyPaths(self.folder / f"{stem}.pem", self.folder / f"{stem}.key")
-        with self._alone():
+        with self._made.alone():
             if paths.certificate.exists() and paths.key.exists():
                 return paths
             key = rsa.generate_private_key(65537, 2048)
@@ -153,19 +145,19 @@ class Pki:
             end = not_after or start + timedelta(days=3 * 365)
             if not_after and not not_before:
                 start = not_after - timedelta(days=3 * 365)
-            subject = _name(
+            subject = name_of(
                 (NameOID.COUNTRY_NAME, "FR"),
                 (NameOID.STATE_OR_PROVINCE_NAME, "Côte-d'Or (21)"),
                 (NameOID.ORGANIZATION_NAME, organisation[:40]),
                 (NameOID.ORGANIZATIONAL_UNIT_NAME, struct_id),
                 (NameOID.COMMON_NAME, common_name),
             )
-            builder = self._builder(subject, key, self._sub, start, end)
+            builder = begun(subject, key.public_key(), self._sub, start, end)
             builder = self._leaf_extensions(builder, family, names, start, key_usage_until or end, origin)
-            certificate = builder.sign(self._sub[1], hashes.SHA256())
-            chain = _pem(self._sub[0]) + _pem(self._root[0]) if family is Family.SERV_SSL_SERV else b""
-            _write(paths.key, _key_pem(key), secret=True)
-            _write(paths.certificate, _pem(certificate) + chain)
+            certificate = builder.sign(self._sub.key, hashes.SHA256())
+            chain = pem(self._sub.certificate) + pem(self._root.certificate) if family is Family.SERV_SSL_SERV else b""
+            write(paths.key, key_pem(key), secret=True)
+            write(paths.certificate, pem(certificate) + chain)
         return paths
 
     def p12(self, paths: KeyPaths, password: bytes, *, legacy: bool = False) -> Path:
@@ -181,74 +173,15 @@ class Pki:
                 .build(password)
             )
         path = paths.certificate.with_suffix(".legacy.p12" if legacy else ".p12")
-        _write(path, pkcs12.serialize_key_and_certificates(b"DRIMbox", key, certificate, None, encryption), secret=True)
+        write(path, pkcs12.serialize_key_and_certificates(b"DRIMbox", key, certificate, None, encryption), secret=True)
         return path
 
     def revoke(self, *certificates: x509.Certificate) -> None:
         """A new CRL that names exactly these."""
-        with self._alone():
-            self._write_crl([certificate.serial_number for certificate in certificates])
+        with self._made.alone():
+            write(self.crl, revocation_list(self._sub, [one.serial_number for one in certificates]))
 
     # Making
-
-    @property
-    def _test(self) -> str:
-        return "TEST " if self.realm == "test" else ""
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _authority(
-        self, stem: str, common_name: str, issuer: tuple[x509.Certificate, rsa.RSAPrivateKey] | None
-    ) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
-        paths = KeyPaths(self.folder / f"{stem}.pem", self.folder / f"{stem}.key")
-        if paths.certificate.exists() and paths.key.exists():
-            return paths.load()
-        key = rsa.generate_private_key(65537, AUTHORITY_BITS)
-        unit = "IGC-SANTE TEST" if self.realm == "test" else "IGC-SANTE"
-        name = _name(
-            (NameOID.COUNTRY_NAME, "FR"),
-            (NameOID.ORGANIZATION_NAME, "ASIP-SANTE"),
-            (NameOID.ORGANIZATIONAL_UNIT_NAME, "0002 187512751"),
-            (NameOID.ORGANIZATIONAL_UNIT_NAME, unit),
-            (NameOID.COMMON_NAME, common_name),
-        )
-        start = datetime(2013, 6, 25, tzinfo=UTC)
-        end = datetime.now(UTC) + timedelta(days=20 * 365)
-        builder = self._builder(name, key, issuer, start, end)
-        builder = (
-            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else None), critical=True)
-            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .add_extension(_policy("2.5.29.32.0", POLICY[self.realm][1]), critical=False)
-        )
-        certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
-        _write(paths.key, _key_pem(key), secret=True)
-        _write(paths.certificate, _pem(certificate))
-        return certificate, key
-
-    def _builder(
-        self,
-        subject: x509.Name,
-        key: rsa.RSAPrivateKey,
-        issuer: tuple[x509.Certificate, rsa.RSAPrivateKey] | None,
-        start: datetime,
-        end: datetime,
-    ) -> x509.CertificateBuilder:
-        issuer_key = issuer[1].public_key() if issuer else key.public_key()
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer[0].subject if issuer else subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(end)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
-        )
 
     def _leaf_extensions(
         self,
@@ -264,14 +197,14 @@ class Pki:
         builder = (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
             .add_extension(
-                _key_usage(
+                key_usage(
                     digital_signature=True,
                     content_commitment=family is Family.ORG_SIGN,
                     key_encipherment=family is Family.SERV_SSL_SERV,
                 ),
                 critical=True,
             )
-            .add_extension(_policy(*POLICY[self.realm]), critical=False)
+            .add_extension(policy(*POLICY[self.realm]), critical=False)
             .add_extension(x509.ExtendedKeyUsage(_EKU[family]), critical=False)
             .add_extension(x509.CRLDistributionPoints([point]), critical=False)
             .add_extension(x509.UnrecognizedExtension(ORIGIN, bytes([4, 1, byte])), critical=False)
@@ -283,61 +216,12 @@ class Pki:
             builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), False)
         return builder
 
-    def _write_crl(self, serials: Sequence[int]) -> None:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(self._sub[0].subject)
-            .last_update(now - timedelta(minutes=5))
-            .next_update(now + timedelta(days=7))
-            .add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._sub[1].public_key()), critical=False
-            )
-        )
-        for serial in serials:
-            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
-            builder = builder.add_revoked_certificate(revoked)
-        crl = builder.sign(self._sub[1], hashes.SHA256())
-        _write(self.crl, crl.public_bytes(serialization.Encoding.DER))
-
-
-def _name(*pairs: tuple[ObjectIdentifier, str]) -> x509.Name:
-    return x509.Name([x509.NameAttribute(oid, value) for oid, value in pairs])
-
 
 def _alternative(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _policy(oid: str, url: str) -> x509.CertificatePolicies:
-    return x509.CertificatePolicies([x509.PolicyInformation(ObjectIdentifier(oid), [url])])
-
-
-def _key_usage(**wanted: bool) -> x509.KeyUsage:
-    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
-    return x509.KeyUsage(**{name: wanted.get(name, False) for name in every})
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: rsa.RSAPrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _write(path: Path, content: bytes, *, secret: bool = False) -> None:
-    part = path.with_name(path.name + ".part")
-    part.touch(mode=0o600 if secret else 0o644)
-    part.write_bytes(content)
-    part.replace(path)
 
 
 if __name__ == "__main__":

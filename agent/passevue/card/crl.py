@@ -156,6 +156,8 @@ def _check_signature(signed: memoryview, algorithm: bytes, signature: bytes, aut
     public = authority.public_key()
     if hash_algorithm is None or not isinstance(public, rsa.RSAPublicKey):
         raise TrustError("the CRL is not signed with RSA and SHA-2", hint=_WRONG_SIGNER)
+    if signature[:1] != b"\x00":
+        raise Unreadable("the CRL's signature is not whole octets")
     digest = hashlib.new(name)
     for at in range(0, len(signed), _PIECE):
         digest.update(signed[at : at + _PIECE])

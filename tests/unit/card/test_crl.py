@@ -152,6 +152,13 @@ def test_a_list_that_is_cut_or_followed_by_something_is_refused(lists: Lists, pl
         read_crl(plain + b"\x00", lists.authority, NOW)
 
 
+def test_a_signature_that_says_it_has_unused_bits_is_refused(lists: Lists, plain: bytes) -> None:
+    at = len(plain) - lists.key.key_size // 8 - 1
+    assert plain[at] == 0
+    with pytest.raises(Unreadable):
+        read_crl(plain[:at] + b"\x01" + plain[at + 1 :], lists.authority, NOW)
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_bytes_are_taken_or_refused_in_our_words(lists: Lists, plain: bytes, data: st.DataObject) -> None:
