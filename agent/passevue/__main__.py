@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from passevue import __version__
-from passevue.cli import admin, baseline, card, carry, configure, queue, start, status, trail
+from passevue.cli import admin, baseline, card, carry, configure, queue, start, status, trail, update
 from passevue.status import logs
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(trail.app, name="audit")
 app.add_typer(admin.app, name="admin")
 app.add_typer(carry.app, name="xdm")
 app.add_typer(card.app, name="card")
+app.add_typer(update.app, name="update")
 
 
 def _version(asked: bool) -> None:

@@ -302,6 +302,20 @@ class Surroundings(Section):
     time_nts: tuple[Host, ...] = Field((), description="NTP servers that prove who they are (NTS)")
 
 
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+Hour = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class Update(Section):
+    """When the appliance may restart into a new version; elsewhere this is not read."""
+
+    days: tuple[Day, ...] = Field(
+        ("sunday", "monday", "tuesday", "wednesday", "thursday"), description="evenings on which it may"
+    )
+    start: Hour = Field("22:00", description="local time from which it may")
+    end: Hour = Field("05:00", description="local time until which it may, on the next day when earlier than start")
+
+
 class Config(Section):
     """The whole file."""
 
@@ -317,6 +331,7 @@ class Config(Section):
     queue: Queue = Queue()
     page: Page = Page()
     network: Surroundings = Surroundings()
+    update: Update = Update()
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:

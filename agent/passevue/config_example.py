@@ -37,6 +37,7 @@ TITLES = {
     "trust": "Les cartes CPS : autorités reconnues. Section absente : pas de connexion par carte",
     "queue": "La file d'attente durable",
     "page": "La page d'état, à l'usage du cabinet",
+    "update": "Les mises à jour de l'appareil : quand il peut redémarrer",
     "network": "Les réseaux de l'appareil lui-même ; ailleurs, le système règle les siens et ceci n'est pas lu",
     "network.inside": "Le câble du cabinet : RIS, modalités, PACS, navigateurs",
     "network.outside": "Le câble du réseau national, si l'appareil en a deux ; section absente : un seul câble",
@@ -143,6 +144,9 @@ FRENCH = {
     "outside.routes": "autres réseaux joints par ce routeur",
     "network.resolvers": "serveurs DNS ; vide : ceux que donne DHCP",
     "network.page": "réseaux dont les navigateurs peuvent ouvrir la page",
+    "update.days": "soirs où l'appareil peut redémarrer (monday … sunday)",
+    "update.start": "heure locale à partir de laquelle il peut",
+    "update.end": "heure locale jusqu'à laquelle il peut, le lendemain si elle est avant le début",
     "network.time": "serveurs de temps (NTP)",
     "network.time_nts": "serveurs de temps qui prouvent qui ils sont (NTS)",
 }

@@ -9,7 +9,20 @@ import pytest
 import passevue
 
 ROOT = Path(passevue.__file__).parent
-STAGES = ("network", "card", "intake", "document", "queue", "national", "consult", "status", "baseline", "fleet")
+STAGES = (
+    "network",
+    "card",
+    "intake",
+    "document",
+    "queue",
+    "national",
+    "consult",
+    "status",
+    "baseline",
+    "update",
+    "provision",
+    "fleet",
+)
 # What each stage may import besides itself. `config*` and `errors` are seen by all; only `box` with its `zones`,
 # `cli` and `__main__` see all.
 UPSTREAM = {
@@ -22,6 +35,8 @@ UPSTREAM = {
     "consult": {"card", "intake", "document", "queue", "national"},
     "status": {"card", "intake", "document", "queue", "national"},
     "baseline": {"network", "card", "intake", "document", "queue", "national"},
+    "update": {"card", "intake", "document", "queue"},
+    "provision": {"card", "intake", "document", "queue", "update"},
     "fleet": {"card", "intake", "document", "queue", "national", "status", "baseline"},
 }
 SEEN_BY_ALL = {"", "config", "config_check", "config_example", "config_keys", "errors", "shared"}

@@ -143,10 +143,19 @@ async def audited(config: Config, what: str, numbers: list[int], why: str) -> No
     Raises:
         StoreError: the trail takes nothing, so the act must not happen.
     """
-    trail = AuditTrail(audit_folder(config), config.box.oid)
     events = [audit.person_acted(now(), who(), what, number, said=why) for number in numbers]
+    await asyncio.to_thread(_trace, config, events)
+
+
+def audited_machine(config: Config, what: str, said: str) -> None:
+    """The same for what is asked of the machine itself. Raises: StoreError."""
+    _trace(config, [audit.machine_changed(now(), what, who(), said)])
+
+
+def _trace(config: Config, events: list[audit.Event]) -> None:
+    trail = AuditTrail(audit_folder(config), config.box.oid)
     try:
-        await asyncio.to_thread(trail.append, [audit.to_xml(event, config.box.oid) for event in events])
+        trail.append([audit.to_xml(event, config.box.oid) for event in events])
     except OSError as error:
         hint = "Le journal d'audit ne s'écrit pas : rien n'a été fait. Lancez la commande avec le compte du boîtier."
         raise StoreError(f"audit trail cannot be written: {error.strerror}", hint=hint) from error

@@ -20,6 +20,7 @@ Rules the module keeps (reliability § 8):
 import asyncio
 import socket
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
 import structlog
@@ -41,8 +42,11 @@ class MllpServer:
 
     name = "mllp"
 
-    def __init__(self, ris: Ris, desk: Desk, *, sock: socket.socket | None = None) -> None:
-        """`sock`: already listening, opened by systemd in our place."""
+    def __init__(
+        self, ris: Ris, desk: Desk, *, sock: socket.socket | None = None, paused: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`sock`: already listening, opened by systemd in our place. `paused`: whether nothing new is taken for now."""
+        self._paused = paused
         self._sock = sock
         self._ris = ris
         self._desk = desk
@@ -61,6 +65,11 @@ class MllpServer:
     @property
     def connections(self) -> int:
         return len(self._connections)
+
+    def hush(self) -> None:
+        """Every connection ends once what it is being answered is answered."""
+        for connection in list(self._connections):
+            connection.stop()
 
     async def started(self) -> None:
         await self._started.wait()
@@ -107,6 +116,9 @@ class MllpServer:
 
     def _admit(self, sock: socket.socket, peer: str, group: asyncio.TaskGroup) -> None:
         """Gives the connection its task, unless it is one too many or of a stranger."""
+        if self._paused():  # the machine is about to restart: the sender tries again
+            sock.close()
+            return
         reason = self._why_not(peer)
         if reason:
             log.warning("mllp_connection_refused", peer=peer, reason=reason)

@@ -15,6 +15,7 @@ import errno
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -81,8 +82,10 @@ class DicomServer:
         told: Witness | None = None,
         *,
         sock: socket.socket | None = None,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`sock`: already listening, opened by systemd in our place."""
+        """`sock`: already listening, opened by systemd in our place. `paused`: whether nothing new is taken for now."""
+        self._paused = paused
         self._sock = sock
         self._told = told or Witness()
         self.port = 0
@@ -93,6 +96,11 @@ class DicomServer:
         self._tls: ssl.SSLContext | None = None
         self._visitors = Visitors()
         self._ready = asyncio.Event()
+
+    @property
+    def associations(self) -> int:
+        """Open now."""
+        return self._visitors.callers.total()
 
     async def started(self) -> None:
         await self._ready.wait()
@@ -186,6 +194,8 @@ class DicomServer:
         return Desks(self._storage, self._reports, self._busy, established, self._settings, self._told)
 
     def _busy(self, sender: Sender) -> Rejection | None:
+        if self._paused():  # the machine is about to restart: the sender tries again
+            return LOCAL_LIMIT_EXCEEDED
         most = self._settings.max_associations
         callers = self._visitors.callers
         if callers.total() >= most or callers[sender] >= max(1, int(most * SHARE_OF_ONE_CALLER)):

@@ -261,6 +261,15 @@ def rule_changed(at: datetime, rule: str, said: str, *, fires: bool) -> Event:
     return Event(SECURITY_ALERT, kind, Act.EXECUTE, outcome, at, us, about, said)
 
 
+def machine_changed(at: datetime, what: str, who: str, said: str) -> Event:
+    """What happened to the machine itself: an update and its steps, a configuration, an erasure. `who` asked for it."""
+    by = (Participant(who or "passevue", requestor=True), Participant("passevue", role=APPLICATION))
+    wrong = what.endswith(("-refused", "-failed", "-undone"))
+    kind = ours(what, f"The machine: {what}")
+    outcome = Outcome.MINOR if wrong else Outcome.SUCCESS
+    return Event(APPLICATION_ACTIVITY, kind, Act.EXECUTE, outcome, at, by, said=said)
+
+
 def content_purged(at: datetime, what: str, counts: Mapping[str, int]) -> Event:
     """Content whose time has passed was erased (Q-18): counts by kind, e.g. `{"contents": 12, "proofs": 0}`."""
     us = (Participant("passevue", requestor=True, role=APPLICATION),)

@@ -119,6 +119,10 @@ class Witness:
         """A rule of the security baseline is in another state now."""
         self._note(audit.rule_changed(at, rule, said, fires=fires))
 
+    def machine_changed(self, what: str, by: str, said: str) -> None:
+        """An update, a configuration or an erasure: what happened to the machine, and who asked."""
+        self._note(audit.machine_changed(self._clock(), what, by, said))
+
     def purged(self, what: str, counts: Mapping[str, int]) -> None:
         self._note(audit.content_purged(self._clock(), what, counts))
 

@@ -9,6 +9,8 @@ What looks at the machine (`baseline`) and renews it (`update`) runs here too: `
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import time
+from zoneinfo import ZoneInfo
 
 from passevue.baseline.engine import Change
 from passevue.baseline.opening import open_engine
@@ -17,10 +19,17 @@ from passevue.card.reader import Readers
 from passevue.card.usb import INSTALLED, Arrival, UsbWatch, read_reader_files
 from passevue.status.card_desk import CardDesk
 from passevue.status.witness import Witness
+from passevue.update.look import Place, note, security_floor
+from passevue.update.machine import Machine
+from passevue.update.orders import Orders
+from passevue.update.quiet import Pause, is_quiet
+from passevue.update.system import System
+from passevue.update.updater import Updater, Ways
+from passevue.update.window import Window
+from passevue.zones import meeting
 from passevue.zones.cards import cards_for_page
 from passevue.zones.ground import Ground, Running
-from passevue.zones.meeting import Place
-from passevue.zones.part import Part
+from passevue.zones.part import Part, user_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ async def open_host(ground: Ground, open_things: AsyncExitStack, *, alone: bool)
         desk = CardDesk(config.box.realm, trust, ground.clock, readers)
         running += [Running("cards", desk.run), Running("readers", readers.run), Running("crl", trust.run)]
         if alone:
-            door = ground.meeting.open_door(Place.CARD, Part.PAGE, cards_for_page(desk))
+            door = ground.meeting.open_door(meeting.Place.CARD, Part.PAGE, cards_for_page(desk))
             running.insert(0, Running("card-door", (await open_things.enter_async_context(door)).run))
     return Host(desk, (*running, *await _usb(ground), *await _machine(ground)))
 
@@ -68,7 +77,35 @@ async def _machine(ground: Ground) -> tuple[Running, ...]:
     engine = await asyncio.to_thread(
         open_engine, ground.config, ground.config_path, ground.clock, told=told, canary=witness.traced
     )
-    return (Running(engine.name, engine.run),)
+    return (Running(engine.name, engine.run), *await asyncio.to_thread(_updates, ground))
+
+
+def _updates(ground: Ground) -> tuple[Running, ...]:
+    """What carries updates through; only where an image of ours runs."""
+    machine = Machine()
+    if not machine.is_appliance:
+        return ()
+    data_dir = ground.config.box.data_dir
+    settings = ground.config.update
+    window = Window.of(
+        settings.days,
+        time.fromisoformat(settings.start),
+        time.fromisoformat(settings.end),
+        ZoneInfo(ground.config.box.timezone),
+    )
+    place = Place(data_dir, ground.config, machine, ground.config.page.port)
+    ways = Ways(
+        System(),
+        machine,
+        quiet=lambda now: is_quiet(data_dir, (Part.INTAKE, Part.NATIONAL), now),
+        note=lambda now: note(place, now),
+        tell=ground.witness.machine_changed,
+        clock=ground.clock,
+        pause=Pause(data_dir, ground.clock),
+        security_floor=lambda: security_floor(machine.root),
+    )
+    updater = Updater(data_dir, Orders(data_dir, (user_of(Part.PAGE),)), window, ways)
+    return (Running("update", updater.run),)
 
 
 async def _tell_refused_devices(usb: UsbWatch, witness: Witness) -> None:

@@ -21,6 +21,7 @@ from passevue.intake.study import KeyObject
 from passevue.national.arrivals import Arrivals
 from passevue.queue.store import Store
 from passevue.status.witness import Witness
+from passevue.update.quiet import Busy, Pause
 from passevue.zones.ground import Ground, Running
 from passevue.zones.images import images_for_national
 from passevue.zones.meeting import Place
@@ -43,7 +44,8 @@ async def open_intake(ground: Ground, open_things: AsyncExitStack, *, alone: boo
     images = Images(config.images, config.box.data_dir / "images", thresholds=ground.thresholds)
     await images.start()
     open_things.push_async_callback(images.stop)
-    mllp, dicom = await asyncio.to_thread(_listeners, ground, images)
+    pause = Pause(config.box.data_dir, ground.clock)
+    mllp, dicom = await asyncio.to_thread(_listeners, ground, images, pause)
     arrivals = await asyncio.to_thread(_arrivals, ground, images)
     running = [Running("mllp", mllp.run), Running("dicom", dicom.run), Running("arrivals", arrivals.run)]
     if alone:
@@ -55,10 +57,22 @@ async def open_intake(ground: Ground, open_things: AsyncExitStack, *, alone: boo
         await images.run(lambda: published_studies(store))
 
     running.append(Running("images", keep_images))
+    running.append(Running("intake-busy", _busy(ground, mllp, dicom, pause).run))
     return Intake(images, mllp, dicom, tuple(running))
 
 
-def _listeners(ground: Ground, images: Images) -> tuple[MllpServer, DicomServer]:
+def _busy(ground: Ground, mllp: MllpServer, dicom: DicomServer, pause: Pause) -> Busy:
+    """Before a restart: connections end as they fall silent, and what is left is told."""
+
+    def exchanges() -> int:
+        mllp.hush()
+        return mllp.connections
+
+    counts = {"mllp": exchanges, "dicom": lambda: dicom.associations}
+    return Busy(ground.config.box.data_dir, Part.INTAKE, counts, ground.clock, pause)
+
+
+def _listeners(ground: Ground, images: Images, pause: Pause) -> tuple[MllpServer, DicomServer]:
     """Both, made on a thread: they read their certificates."""
     config, witness = ground.config, ground.witness
     reception = Reception(ground.store, witness, config.box.realm)
@@ -69,9 +83,10 @@ def _listeners(ground: Ground, images: Images) -> tuple[MllpServer, DicomServer]
         clock=ground.clock,
     )
     told = DicomWitness(witness.objects_taken, witness.association_refused)
-    mllp = MllpServer(config.ris, desk, sock=ground.passed("mllp"))
+    mllp = MllpServer(config.ris, desk, sock=ground.passed("mllp"), paused=pause)
     accept = reception.accept_key_object
-    return mllp, DicomServer(config.modality, images, accept, told, sock=ground.passed("dicom"))
+    sock = ground.passed("dicom")
+    return mllp, DicomServer(config.modality, images, accept, told, sock=sock, paused=pause)
 
 
 def _arrivals(ground: Ground, images: Images) -> Arrivals:

@@ -1,0 +1,222 @@
+"""What the health gate looks at: units, listeners, queue, baseline, neighbours, readers, memory. One look gives a
+`gate.Seen`.
+
+Run as the host's user, without configuration too. Nothing here changes anything but one file in the update's own
+folder.
+"""
+
+import asyncio
+import json
+import sqlite3
+import ssl
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from passevue.config import Config
+from passevue.errors import NetworkError
+from passevue.update.bus import Bus
+from passevue.update.gate import Noted, Seen, Unit
+from passevue.update.machine import Machine, memory_available, unit
+from passevue.update.row_file import FOLDER
+
+ZONES = ("host", "page", "intake", "national")
+ANSWER_S = 10.0
+MANIFEST = "usr/share/passevue/manifest.json"
+MAX_JSON = 4 << 20
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look. `config` None: nobody has claimed the box yet."""
+
+    data_dir: Path
+    config: Config | None
+    machine: Machine
+    page_port: int
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        return {} if self.config is None else {"ris": self.config.ris.port, "modality": self.config.modality.port}
+
+
+async def look(place: Place, now: datetime, bus: Bus | None) -> Seen:
+    """Everything once."""
+    alive = {name: await answers(port) for name, port in place.ports.items()}
+    return Seen(
+        now=now,
+        units=await units(place, bus),
+        page=await page_answers(place.page_port),
+        listeners=alive,
+        store=await asyncio.to_thread(store_fault, place),
+        last_entry=await asyncio.to_thread(last_entry, place),
+        failing_rules=failing_rules(place.data_dir, place.machine.boot_id),
+        neighbours_up=neighbours_up(place.data_dir),
+        readers=readers(place.machine.root),
+        memory_free=memory_available(place.machine.root),
+        built_at=built_at(place.machine.root),
+        writes=await asyncio.to_thread(_writes, place.data_dir),
+    )
+
+
+def note(place: Place, now: datetime) -> Noted:
+    """What is so before the restart."""
+    return Noted(
+        at=now.isoformat(),
+        failing_rules=failing_rules(place.data_dir, place.machine.boot_id) or (),
+        neighbours_up=neighbours_up(place.data_dir),
+        readers=readers(place.machine.root),
+        last_entry=last_entry(place) or 0,
+        configured=place.config is not None,
+    )
+
+
+async def units(place: Place, bus: Bus | None) -> tuple[Unit, ...] | None:
+    """Those of the zones; intake and national only once the box has a configuration. None: systemd does not say."""
+    if bus is None:
+        return None
+    found = []
+    for zone in ZONES[: 4 if place.config is not None else 2]:
+        name = f"passevue-{zone}.service"
+        try:
+            told = await unit(bus, name)
+        except NetworkError:
+            return None
+        restarts = told.get("NRestarts")
+        found.append(Unit(name, str(told.get("ActiveState")), restarts=restarts if isinstance(restarts, int) else 0))
+    return tuple(found)
+
+
+async def answers(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a process answers there: it notices that we hang up, and hangs up too.
+
+    A socket that systemd holds takes connections while nobody is behind it, so connecting proves nothing; and a
+    message would be traced as refused.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            with closing(writer):
+                writer.write_eof()
+                with suppress(ConnectionError):
+                    await reader.read(1)
+        return True
+    except (OSError, TimeoutError):
+        return False
+
+
+async def page_answers(port: int, host: str = LOOPBACK) -> bool:
+    """Whether the page says that it is well, by https or http. Whose certificate it is does not matter on loopback."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for tls in (context, None):
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+                with closing(writer):
+                    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    if (await reader.readline()).startswith(b"HTTP/1.1 200 "):
+                        return True
+        except (OSError, TimeoutError, ssl.SSLError, ValueError):
+            continue
+    return False
+
+
+def store_fault(place: Place) -> str:
+    """Why the queue does not open; "" when it does, or is another engine's, or was never made."""
+    path = place.data_dir / "queue.sqlite"
+    if place.config is None or place.config.queue.url is not None or not path.exists():
+        return ""
+    try:
+        _asked(path, "select count(*) from entry where number < 0")
+    except sqlite3.Error as err:
+        return f"the queue does not open: {type(err).__name__}"
+    return ""
+
+
+def last_entry(place: Place) -> int | None:
+    """The highest number in the queue; None when it cannot be known."""
+    path = place.data_dir / "queue.sqlite"
+    if not path.exists():
+        return None
+    with suppress(sqlite3.Error):
+        return int(_asked(path, "select coalesce(max(number), 0) from entry"))
+    return None
+
+
+def _asked(path: Path, question: str) -> Any:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as found:
+        return found.execute(question).fetchone()[0]
+
+
+def failing_rules(data_dir: Path, boot_id: str) -> tuple[str, ...] | None:
+    """Rules of the baseline that block now; None when it has not looked since this start."""
+    told = _json(data_dir / "baseline/report.json")
+    if not isinstance(told, dict) or told.get("boot_id") != boot_id or not isinstance(told.get("rules"), list):
+        return None
+    rules = [rule for rule in told["rules"] if isinstance(rule, dict)]
+    return tuple(
+        sorted(str(rule.get("id")) for rule in rules if rule.get("effect") == "block" and rule.get("status") == "fail")
+    )
+
+
+def neighbours_up(data_dir: Path) -> tuple[str, ...]:
+    """Neighbours whose last word was a good one."""
+    latest: dict[str, tuple[str, bool]] = {}
+    for path in sorted((data_dir / "status").glob("neighbours-*.json")):
+        rows = _json(path)
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, dict):
+                good, bad = str(row.get("ok_at") or ""), str(row.get("failed_at") or "")
+                name, at = str(row.get("neighbour")), max(good, bad)
+                if at and at > latest.get(name, ("", False))[0]:
+                    latest[name] = (at, good >= bad)
+    return tuple(sorted(name for name, (_, good) in latest.items() if good))
+
+
+def readers(root: Path = Path("/")) -> int:
+    """Smart card interfaces on USB (class 0Bh, CCID)."""
+    found = 0
+    for path in (root / "sys/bus/usb/devices").glob("*/bInterfaceClass"):
+        with suppress(OSError):
+            found += path.read_text().strip().lower() == "0b"
+    return found
+
+
+def built_at(root: Path = Path("/")) -> datetime | None:
+    told = _json(root / MANIFEST)
+    try:
+        found = datetime.fromisoformat(str(told["built_at"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def security_floor(root: Path = Path("/")) -> str:
+    """The version below which nothing may be installed, as this image's manifest says."""
+    told = _json(root / MANIFEST)
+    found = told.get("security_floor") if isinstance(told, dict) else None
+    return found if isinstance(found, str) and found else "0.0"
+
+
+def _writes(data_dir: Path) -> bool:
+    path = data_dir / FOLDER / "gate.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _json(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            return json.loads(file.read(MAX_JSON))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,86 @@
+"""The machine below: which version and which start of it this is, restarting it, what systemd says of units."""
+
+from pathlib import Path
+from typing import Any
+
+from passevue.update.bus import Bus, Name
+
+SYSTEMD = Name("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+LOGIN = Name("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
+_UNIT = "org.freedesktop.systemd1.Unit"
+_SERVICE = "org.freedesktop.systemd1.Service"
+_COUNTED = "sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+
+class Machine:
+    """`root` is another folder in tests."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
+
+    @property
+    def version(self) -> str:
+        """Of the image that runs; "" where none does."""
+        for name in ("usr/lib/os-release", "etc/os-release"):
+            try:
+                lines = (self.root / name).read_text(encoding="utf-8", errors="replace").splitlines()
+            except OSError:
+                continue
+            told = dict(line.partition("=")[::2] for line in lines if "=" in line)
+            if told.get("IMAGE_ID", "").strip('"') == "passevue":
+                return told.get("IMAGE_VERSION", "").strip('"')
+        return ""
+
+    @property
+    def boot_id(self) -> str:
+        return self._text("proc/sys/kernel/random/boot_id")
+
+    @property
+    def serial(self) -> str:
+        """What people type to say that they mean this box: the first twelve digits of its machine id, in fours."""
+        told = self._text("etc/machine-id")[:12].upper()
+        return "-".join(told[at : at + 4] for at in range(0, len(told), 4))
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the loader counts the tries of what runs: it has not proved itself yet."""
+        return (self.root / _COUNTED).exists()
+
+    @property
+    def is_appliance(self) -> bool:
+        return bool(self.version)
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.root / name).read_text(encoding="utf-8", errors="replace").strip()[:100]
+        except OSError:
+            return ""
+
+
+async def reboot(bus: Bus) -> None:
+    """Raises: BusGone, BusError."""
+    await bus.call(LOGIN, "Reboot", "b", False)
+
+
+async def unit(bus: Bus, name: str) -> dict[str, Any]:
+    """Properties of a unit: `ActiveState`, `SubState`, `ConditionResult`, and `NRestarts` of a service.
+
+    Raises:
+        BusGone, BusError: systemd does not say.
+    """
+    (path,) = await bus.call(SYSTEMD, "LoadUnit", "s", name)
+    told = await bus.properties(Name(SYSTEMD.service, path, _UNIT))
+    found = {key: told.get(key) for key in ("ActiveState", "SubState", "ConditionResult", "LoadState")}
+    if name.endswith(".service"):
+        found["NRestarts"] = await bus.property(Name(SYSTEMD.service, path, _SERVICE), "NRestarts")
+    return found
+
+
+def memory_available(root: Path = Path("/")) -> float:
+    """The share of memory that is free or can be freed, 0 to 1; 1 when the kernel does not say."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        told = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.split()[1:2]}
+        return told["MemAvailable"] / told["MemTotal"]
+    except (OSError, ValueError, KeyError, IndexError, ZeroDivisionError):
+        return 1.0
