@@ -23,7 +23,7 @@ from rich.text import Text as Styled
 
 from passevue.baseline import facts
 from passevue.baseline.collect import collect
-from passevue.baseline.machine import Machine, Unmeasurable
+from passevue.baseline.machine import Machine, Ran, Unmeasurable
 from passevue.baseline.once import look_once
 from passevue.baseline.opening import image_of, is_root, last_report
 from passevue.baseline.report import EXIT_ENGINE_FAILED, Report, Result
@@ -61,13 +61,17 @@ def baseline(
     rule: Annotated[
         list[str] | None, typer.Option("--rule", metavar="ID", help="Seulement cette règle (ID ou nom) ; répétable.")
     ] = None,
+    root: Annotated[
+        Path,
+        typer.Option("--root", metavar="DOSSIER", help="Un autre système, monté là ; aucun programme n’est lancé."),
+    ] = ROOT,
 ) -> None:
     """Vérifie les règles de sécurité du boîtier. Code : 0 rien, 1 à signaler, 2 suspension, 3 blocage, 4 échec."""
     if ctx.invoked_subcommand is not None:
         return
     rules = _chosen(rule or [])
     try:
-        report = asyncio.run(_look(rules, config_path))
+        report = asyncio.run(_look(rules, config_path, root))
     except (BoxError, OSError) as error:
         err().print(f"[bold red]Les règles n’ont pas pu être vérifiées.[/] [dim]{escape(printable(str(error)))}[/]")
         raise typer.Exit(EXIT_ENGINE_FAILED) from None
@@ -115,11 +119,11 @@ def _chosen(names: Sequence[str]) -> list[Rule]:
     return [each for each in wanted if each is not None] or list(CATALOGUE)
 
 
-async def _look(rules: Sequence[Rule], config_path: Path) -> Report:
-    config = _config(config_path)
+async def _look(rules: Sequence[Rule], config_path: Path, root: Path) -> Report:
+    config = await asyncio.to_thread(_config, config_path)
     with _progress() as bar:
         task = bar.add_task("Vérification", total=sum(rule.check is not None for rule in rules))
-        machine = await asyncio.to_thread(_machine, config, config_path)
+        machine = await asyncio.to_thread(_machine, config, config_path, root)
         image = await asyncio.to_thread(image_of, machine)
         earlier = await asyncio.to_thread(last_report, config) if config is not None else None
         return await look_once(
@@ -140,11 +144,17 @@ def _config(path: Path) -> Config | None:
         return None
 
 
-def _machine(config: Config | None, config_path: Path) -> Machine:
+def _machine(config: Config | None, config_path: Path, root: Path) -> Machine:
+    if root != ROOT:
+        return Machine(root, now=now(), config=config, config_path=config_path, runner=_no_programs)
     machine = Machine(ROOT, now=now(), config=config, config_path=config_path)
     if not machine.appliance or not is_root():
         return machine
     return Machine(ROOT, now=now(), config=config, config_path=config_path, collected=collect(machine))
+
+
+def _no_programs(argv: tuple[str, ...], _timeout_s: float) -> Ran:
+    raise Unmeasurable(f"{argv[0]} would speak of this machine")
 
 
 def _progress() -> Progress:

@@ -334,6 +334,19 @@ async def test_what_lacks_a_credential_is_held_burns_no_try_and_goes_when_it_is_
     assert len(work.builds) == 12
 
 
+async def test_while_the_box_is_not_sound_everything_is_taken_in_and_nothing_begins(store: Store) -> None:
+    work, sound = FarEnd(), False
+    async with running(dispatcher(store, work, may_begin=lambda: sound)):
+        await store.put(message("1"), [publish(1)])
+        await asyncio.sleep(0.3)  # several minutes of the dispatcher's own
+        assert work.registry.order == []
+        counters = await until(store, lambda counters: counters.by_state[State.WAITING] == 1)
+        assert counters.open == 1
+        sound = True
+        await until(store, drained)
+    assert len(work.registry.committed) == 1
+
+
 async def test_a_released_hold_is_tried_at_once(store: Store) -> None:
     def lacking(entry: Entry) -> None:
         raise CredentialError("no certificate")

@@ -1,0 +1,49 @@
+"""What a failing rule stops: the dispatcher, a try with the registry, sign-ins; and what it leaves alone."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from passevue.errors import Refused, Unsound
+from passevue.queue.retry import HELD_FOR, Facts, Phase, Policy, after
+from passevue.queue.states import State
+from passevue.status import words
+from passevue.status.audit_trail import AuditTrail
+from passevue.status.local_account import LocalAccount
+from passevue.status.sign_in import SignIn
+from passevue.status.visitor import Place
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_try_that_a_rule_forbids_is_held_and_burns_nothing(phase: Phase) -> None:
+    step = after(Unsound("the baseline holds publications: APP-04"), phase, Facts(tries=1), 0.5, Policy())
+    assert (step.state, step.facts.reason) == (State.HELD, "baseline")
+    assert step.facts.failures == 0
+    assert "baseline" in HELD_FOR
+    assert "baseline" in words.ENGLISH_HINTS
+
+
+async def test_nobody_signs_in_by_card_or_phone_into_a_box_that_is_not_sound(tmp_path: Path) -> None:
+    trail = AuditTrail(tmp_path / "audit", "1.2.3")
+    held: list[str] = ["APP-04"]
+    sign_in = SignIn(LocalAccount(tmp_path), trail, (), lambda: datetime.now(UTC), held=lambda: held)
+    task = asyncio.create_task(trail.run())
+    try:
+        pin = bytearray(b"1234")
+        with pytest.raises(Refused) as caught:
+            await sign_in.by_card(1, pin, Place.AT_BOX, "127.0.0.1")
+        assert caught.value.code == "not-sound"
+        assert pin == bytearray(4)  # wiped, and never sent
+        for begin in (sign_in.begin_push("c" * 43, "1", "127.0.0.1"), sign_in.begin_code("c" * 43, "127.0.0.1")):
+            with pytest.raises(Refused) as caught:
+                await begin
+            assert caught.value.code == "not-sound"
+        held.clear()
+        with pytest.raises(Refused) as caught:
+            await sign_in.by_card(1, bytearray(b"1234"), Place.AT_BOX, "127.0.0.1")
+        assert caught.value.code == "no-readers"
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
