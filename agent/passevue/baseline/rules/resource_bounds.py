@@ -18,5 +18,5 @@ RULE = Rule(
     remedy=IMAGE_BUG,
     source="CRA h i, CR 7.1 7.2",
     check=None,
-    proof="tests/unit/systemd/test_bounds.py",
+    proof="tests/unit/systemd/test_units.py::test_every_service_is_bounded_and_confined",
 )

@@ -18,5 +18,5 @@ RULE = Rule(
     remedy=IMAGE_BUG,
     source="BP R63–R65(R)",
     check=None,
-    proof="tests/unit/systemd/test_exposure.py",
+    proof="tests/unit/systemd/test_exposure.py::test_exposure_does_not_rise",
 )

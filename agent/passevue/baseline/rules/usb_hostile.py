@@ -18,5 +18,5 @@ RULE = Rule(
     remedy=IMAGE_BUG,
     source="CR 2.3, HYG 15",
     check=None,
-    proof="tests/unit/card/test_usb.py",
+    proof="tests/image/test_usb.py",
 )
