@@ -17,6 +17,7 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -290,6 +292,7 @@ def run_mkosi(order: Order, tools: Path, stage: Path) -> None:
     repart = BUILD / "repart"
     _remove(repart)
     shutil.copytree(HERE / "partitions", repart)
+    (stage / "usr/share/passevue/manifest.json").write_text(json.dumps(_facts(order, package)))
     algorithm, _, level = order.compression.partition(",")
     root = repart / "10-root-a.conf"
     root.write_text(root.read_text().replace("=zstd", f"={algorithm}").replace("Level=12", f"Level={level}"))
@@ -299,11 +302,33 @@ def run_mkosi(order: Order, tools: Path, stage: Path) -> None:
         f"--cache-dir={BUILD / 'cache/trees'}", "--incremental=yes", f"--extra-tree={stage}", f"--repart-dir={repart}",
         f"--secure-boot-key={order.keys / 'db.key'}", f"--secure-boot-certificate={order.keys / 'db.crt'}",
         f"--sign-expected-pcr-key={order.keys / 'pcr.key'}", f"--sign-expected-pcr-certificate={order.keys / 'pcr.crt'}",
+        f"--build-sources={order.keys}:keys",
         f"--profile={order.profile}", *(["--profile=test"] if order.test else []), *[f"--extra-tree={tree}" for tree in order.extra],
         *(["-f"] if order.fresh else []), "build",
     ]  # fmt: skip
     with step(f"mkosi: {order.profile}{' with root console' if order.test else ''} {order.version}"):
         run(argv, "mkosi", cwd=HERE, env=os.environ | {"PYTHONPATH": str(package)})
+
+
+def _facts(order: Order, package: Path) -> dict[str, object]:
+    """What the manifest says and the tree does not show; finalize/20-manifest adds the rest."""
+    asked = [sys.executable, "-m", "mkosi", "--directory", HERE, f"--profile={order.profile}", "--json", "summary"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(package)})
+    image = json.loads(told.stdout)["Images"][-1]  # those that it depends on come first
+    release = tomllib.loads((HERE / "release.toml").read_text())
+    catalogue = (REPOSITORY / "agent/passevue/baseline/rules").glob("*.py")
+    certificate = ssl.PEM_cert_to_DER_cert((order.keys / "db.crt").read_text())
+    return {
+        "version": order.version,
+        "profile": order.profile,
+        "test_console": order.test,
+        "built_at": datetime.fromtimestamp(order.epoch, UTC).isoformat(),
+        "cmdline": " ".join(image["KernelCommandLine"]),
+        "boot_keys": [hashlib.sha256(certificate).hexdigest()],
+        "rules": sum("\nRULE = " in path.read_text() for path in catalogue),
+        "support_end": release["support_end"].isoformat(),
+        "security_floor": release["security_floor"],
+    }
 
 
 def give(order: Order) -> None:
