@@ -214,9 +214,8 @@ class Box:
         if Part.HOST in self._parts:
             host = await open_host(ground, open_things, alone=Part.PAGE not in self._parts)
         if Part.PAGE in self._parts:
-            in_person = national.in_person if national is not None else None
             desk = host.cards if host is not None else None
-            self._page = await open_page(ground, open_things, desk, in_person, alone=host is None)
+            self._page = await open_page(ground, desk, national, alone=host is None)
             running += self._page.running
         return running + list(host.running if host is not None else ())
 

@@ -22,6 +22,7 @@ from tests.peers.ris_report import Doctor
 from tests.peers.split_box import SplitCabinet
 
 pytestmark = pytest.mark.timeout(240)
+MAUD = "899700000017"
 DOCTOR = Doctor("899700367909", "RADIOLOGUE", "CAMILLE")
 with_reader = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -144,6 +145,41 @@ async def test_a_card_that_is_pulled_is_over_on_every_side(manned: SplitCabinet)
     assert len(manned.dmp.committed) == 1
     sent = [one for one in manned.dmp.requests if one.action == PUBLISH]
     assert {one.mode for one in sent if one.mode} == {"DIRECTE"}
+
+
+@pytest.mark.parametrize("victim", [Part.NATIONAL, Part.PAGE])
+async def test_a_phone_signs_in_by_way_of_national_and_the_session_ends_with_either(
+    manned: SplitCabinet, victim: Part
+) -> None:
+    assert manned.people is not None
+    psc = manned.people.psc
+    async with manned.browser() as browser:
+        await browser.get("/sign-in")
+        assert "8997" not in await browser.post("/sign-in/phone", id_nat="801")  # rings nowhere
+        await browser.get("/sign-in")
+        text = await browser.post("/sign-in/phone", id_nat=MAUD)
+        number = await psc.asked(MAUD)
+        assert f'<p class="binding">{number}</p>' in text
+        async with browser.events("/sign-in/phone/events") as events:
+            psc.approve(MAUD)
+            assert await anext(events) == ("go", "/sign-in/phone")
+        assert "Maud CARDAMOME" in await browser.get("/sign-in/phone")
+        await manned.box_in_parts.kill(victim)
+        await asyncio.sleep(0.2)
+        await manned.box_in_parts.start(victim)
+        await browser.until("/me", "Se connecter", 10)  # its tokens went with national, its session with the page
+        if victim is Part.PAGE:
+            while not all(session.over for session in psc.sessions):  # noqa: ASYNC110 - left there too
+                await asyncio.sleep(0.1)
+        await manned.box_in_parts.met(Part.PAGE, "in-person", 2)
+        await browser.get("/sign-in")
+        await browser.post("/sign-in/phone", id_nat=MAUD)
+        await psc.asked(MAUD)
+        psc.approve(MAUD)
+        assert "Maud CARDAMOME" in await browser.until("/sign-in/phone", "Maud", 10)
+        await browser.post("/sign-out")
+        while not psc.sessions[-1].over:  # noqa: ASYNC110 - the peer has no event for it
+            await asyncio.sleep(0.1)
 
 
 # What each zone may, and shows

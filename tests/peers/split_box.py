@@ -129,13 +129,21 @@ class SplitBox:
     def alive(self) -> set[Part]:
         return {part for part, process in self._processes.items() if process.is_alive()}
 
+    async def met(self, part: Part, place: str, times: int) -> None:
+        """Once `part` has met the other end of `place` that often, its former lives included."""
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while len([line for line in self.log(part).splitlines() if "zone_met" in line and place in line]) < times:
+            assert time.monotonic() < deadline, self.log(part)[-2000:]
+            await asyncio.sleep(0.05)
+
     def log(self, part: Part) -> str:
         path = self._folder / f"{part}.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 class SplitCabinet(Cabinet):
-    """A centre around a box in four processes. `people`: with a card reader, and cards that are believed."""
+    """A centre around a box in four processes. `people`: with a card reader, cards that are believed,
+    and Pro Santé Connect."""
 
     box_in_parts: SplitBox
 
@@ -157,7 +165,7 @@ class SplitCabinet(Cabinet):
         if self.people is not None:
             await self.people.open()
             self.people.open_reader_to_all()
-            self.more["trust"] = tomllib.loads(self.people.sections)["trust"]
+            self.more |= tomllib.loads(self.people.sections)
         return await super().__aenter__()
 
     async def __aexit__(self, *_: object) -> None:

@@ -29,7 +29,7 @@ from passevue.card.signer import Signer
 from passevue.document.header import Report
 from passevue.errors import CredentialError, Refused
 from passevue.national.psc_claims import Situation
-from passevue.national.psc_session import PscSession
+from passevue.national.psc_face import PscPerson
 from passevue.national.vihf import Mode, VihfFacts
 
 
@@ -51,7 +51,7 @@ class PersonalSigner:
     authenticated_at: datetime
     signer: Signer | None = None
     tls_key: CardKey | None = None
-    psc: PscSession | None = None
+    psc: PscPerson | None = None
 
     @property
     def signs(self) -> Signer:

@@ -13,7 +13,7 @@ from passevue.config import Config
 from passevue.config_check import contradictions, wrong_files
 from passevue.errors import ConfigError
 from passevue.national.personal import Consents
-from passevue.national.psc import Psc
+from passevue.national.psc_face import PscDoor
 from passevue.queue.store import Store
 from passevue.status.card_desk import Cards
 from passevue.status.entry_acts import EntryActs
@@ -29,7 +29,7 @@ def open_people(
     clock: Callable[[], datetime],
     *,
     cards: Cards | None = None,
-    psc: Psc | None = None,
+    psc: PscDoor | None = None,
     in_person: Consents | None = None,
     held: Callable[[], Sequence[str]] = tuple,
 ) -> People:

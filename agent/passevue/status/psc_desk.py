@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from passevue.errors import BoxError, Refused, SignInError
-from passevue.national.psc import Psc, PscSession
 from passevue.national.psc_claims import usable_situations
+from passevue.national.psc_face import PscDoor, PscPerson
 from passevue.status.attempts import Pace
 from passevue.status.roles import Person
 from passevue.status.visits import Push, PushPhase, Visits
@@ -35,7 +35,7 @@ class PscDesk:
 
     def __init__(
         self,
-        psc: Psc | None,
+        psc: PscDoor | None,
         visits: Visits,
         clock: Callable[[], datetime],
         on_refused: Callable[[BoxError], None] = lambda _: None,
@@ -68,7 +68,7 @@ class PscDesk:
         visit.push = Push(request)
         self._waiting.put_nowait(visit.push)
 
-    def approved(self, cookie: str) -> PscSession | None:
+    def approved(self, cookie: str) -> PscPerson | None:
         """What was approved on the phone for this browser, given once; None while nothing was."""
         visit = self._visits.find(cookie, self._clock())
         push = visit.push if visit is not None else None
@@ -91,7 +91,7 @@ class PscDesk:
         self._visits.keep(cookie, self._clock()).code = request
         return request.url
 
-    async def finish_code(self, cookie: str, query: Mapping[str, str]) -> PscSession:
+    async def finish_code(self, cookie: str, query: Mapping[str, str]) -> PscPerson:
         """Whoever came back. Raises as `Psc.finish_code`."""
         visit = self._visits.forget(cookie)
         return await self._there().finish_code(visit.code if visit is not None else None, query)
@@ -127,13 +127,13 @@ class PscDesk:
                 return
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def _there(self) -> Psc:
+    def _there(self) -> PscDoor:
         if self._psc is None:
             raise Refused("no-psc", "Pro Santé Connect is not set up")
         return self._psc
 
 
-def person_of_psc(session: PscSession, structures: Container[str]) -> Person:
+def person_of_psc(session: PscPerson, structures: Container[str]) -> Person:
     """Who signed in, with the situations in a structure of this box."""
     who = session.person
     profession = who.exercices[0].profession if who.exercices else ""

@@ -37,8 +37,8 @@ from passevue.errors import (
     StoreError,
 )
 from passevue.national.personal import Consents, InPerson, PersonalSigner
-from passevue.national.psc import Psc, PscSession
 from passevue.national.psc_claims import Situation
+from passevue.national.psc_face import PscDoor, PscPerson
 from passevue.national.vihf import Mode
 from passevue.status import audit_people
 from passevue.status.attempts import Attempts
@@ -94,7 +94,7 @@ class SignIn:
         clock: Callable[[], datetime],
         *,
         cards: Cards | None = None,
-        psc: Psc | None = None,
+        psc: PscDoor | None = None,
         in_person: Consents | None = None,
         held: Callable[[], Sequence[str]] = tuple,
     ) -> None:
@@ -211,7 +211,7 @@ class SignIn:
             self._refuse(err, Method.BROWSER, address)
         return await self._with_psc(session, Method.BROWSER, address)
 
-    async def _with_psc(self, psc: PscSession, method: Method, address: str) -> Opened:
+    async def _with_psc(self, psc: PscPerson, method: Method, address: str) -> Opened:
         try:
             person = person_of_psc(psc, self._structures)
             await self._audit_in(person.id_nat, method, address)

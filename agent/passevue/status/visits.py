@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from passevue.errors import BoxError
-from passevue.national.psc import CibaRequest, CodeRequest, PscSession
+from passevue.national.psc_face import CibaRequest, CodeRequest, PscPerson
 
 KEEP = timedelta(minutes=15)
 MOST = 512
@@ -32,7 +32,7 @@ class Push:
 
     request: CibaRequest
     phase: PushPhase = PushPhase.WAITING
-    session: PscSession | None = None
+    session: PscPerson | None = None
     error: BoxError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set once it is decided
 

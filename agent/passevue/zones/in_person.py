@@ -1,4 +1,5 @@
-"""Consents between the page, where people give them, and national, which publishes by them (`national.personal`).
+"""Between the page, where people are, and national, which speaks for them: consents to publications
+(`national.personal`), and Pro Santé Connect (`zones.psc`) on the same link.
 
     serve = consents_for_page(in_person)     # national: for `Meeting.open_door(Place.IN_PERSON, …)`
     far = FarConsents(meeting)               # page: the face of `InPerson` that the page needs; `far.line` is a part
@@ -16,24 +17,27 @@ Rules:
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from passevue.card.cps import KeyUse
 from passevue.card.cps_data import holder
 from passevue.card.cps_signer import CardKey, CpsSigner
 from passevue.errors import CardAbsent, TrustError, ZoneAway
 from passevue.national.personal import InPerson, PersonalSigner, check_mode
+from passevue.national.psc import Psc
 from passevue.national.psc_claims import Situation
 from passevue.national.vihf import Mode
 from passevue.zones.cards import SIGN_WITHIN_S, Done, HashName, KeyOffered, certificate_of, hash_of, offered
 from passevue.zones.link import Asked, Bounds, Link, Told, WithData
 from passevue.zones.meeting import Line, Meeting, Place
 from passevue.zones.part import Part
+from passevue.zones.psc import NearPsc
 
-BOUNDS = Bounds(timeout_s=5.0)
+BOUNDS = Bounds(most_at_once=64, timeout_s=5.0)  # as many phones as may ring, and a few
 HEARD_WITHIN_S = 3.0  # how long national waits for the page at its start
 MOST_PERSONS = 256  # sessions of one page
 
@@ -94,8 +98,9 @@ class DecryptFor:
 class NearConsents:
     """National's end: what the page tells becomes consents of `in_person`."""
 
-    def __init__(self, in_person: InPerson) -> None:
+    def __init__(self, in_person: InPerson, psc: Psc | None = None) -> None:
         self._in_person = in_person
+        self._psc = psc
         self._heard = asyncio.Event()
 
     async def heard(self, within_s: float = HEARD_WITHIN_S) -> None:
@@ -107,18 +112,29 @@ class NearConsents:
     async def serve(self, sock: socket.socket) -> None:
         """One connection of the page."""
         page = _Page(self._in_person)
-        page.link = Link(
+        visitors = NearPsc(self._psc) if self._psc is not None else None
+        link = page.link = Link(
             sock,
             BOUNDS,
-            asked=[Asked(Agreed, page.agreed), Asked(TakenBack, page.taken_back)],
+            asked=[
+                Asked(Agreed, page.agreed),
+                Asked(TakenBack, page.taken_back),
+                *(visitors.asked if visitors is not None else ()),
+            ],
             told=[Told(HasLeft, page.has_left), Told(ToldAll, lambda _: self._heard.set())],
         )
         forget = self._in_person.on_settled(page.settled)
         try:
-            await page.link.run()
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(visitors.watch(link), name="psc-told") if visitors is not None else None
+                await link.run()
+                if watching is not None:
+                    watching.cancel()
         finally:
             forget()
             page.all_left()
+            if visitors is not None:
+                await asyncio.shield(visitors.all_left())
 
 
 class _Page:
@@ -213,6 +229,7 @@ class FarConsents:
 
     def __init__(self, meeting: Meeting) -> None:
         self.line = Line(meeting, Place.IN_PERSON, Part.NATIONAL, self._make, up=self._tell_all)
+        self.more_told: Sequence[Told[Any]] = ()  # what else is heard on this link
         self._chosen: dict[int, PersonalSigner] = {}
         self._persons: dict[int, PersonalSigner] = {}  # by the number that national knows them under
         self._last_person = 0
@@ -266,7 +283,7 @@ class FarConsents:
             sock,
             BOUNDS,
             asked=[Asked(SignFor, self._sign), Asked(DecryptFor, self._decrypt)],
-            told=[Told(Settled, lambda told: self._settled(told.number))],
+            told=[Told(Settled, lambda told: self._settled(told.number)), *self.more_told],
             on_first=spoke,
         )
 

@@ -1,4 +1,5 @@
-"""The national zone: the dispatcher and the DMP behind it. Holds the structures' keys; opens nothing to anybody.
+"""The national zone: the dispatcher and the DMP behind it. Holds the structures' keys and the tokens of Pro Santé
+Connect; opens nothing to anybody.
 
 Takes the images from intake where the box is its own PACS, and consents from the page: themselves, when they are in the
 same process; by `zones.images` and `zones.in_person`, when they are not.
@@ -20,6 +21,7 @@ from passevue.intake.images import Images
 from passevue.intake.pacs import OwnImages, Pacs, open_pacs
 from passevue.intake.study import Study
 from passevue.national.personal import InPerson
+from passevue.national.psc import Psc, open_psc
 from passevue.national.publication import Publication
 from passevue.national.registry import Registry
 from passevue.national.structures import Structures
@@ -29,6 +31,7 @@ from passevue.queue.retry import Policy
 from passevue.queue.store import Store
 from passevue.status.neighbours import Neighbour, Neighbours
 from passevue.status.witness import Witness
+from passevue.update.quiet import Busy, Pause
 from passevue.zones.ground import Ground, Running
 from passevue.zones.images import FarImages
 from passevue.zones.in_person import NearConsents
@@ -45,6 +48,7 @@ class National:
     """The zone, opened: `running` in the order in which it stops."""
 
     in_person: InPerson
+    psc: Psc | None
     running: tuple[Running, ...]
 
 
@@ -60,12 +64,16 @@ async def open_national(ground: Ground, open_things: AsyncExitStack, images: Ima
         if needs_images(config):
             running.append(Running("images-line", far.line.run))
     heard: Callable[[], Awaitable[None]] | None = None
+    psc = await asyncio.to_thread(open_psc, config, ground.clock)
+    if psc is not None:
+        await open_things.enter_async_context(psc)
+        running.append(Running("psc", psc.run))
     if alone:
-        consents = NearConsents(in_person)
+        consents = NearConsents(in_person, psc)
         door = ground.meeting.open_door(Place.IN_PERSON, Part.PAGE, consents.serve)
-        running.append(Running("in-person-door", (await open_things.enter_async_context(door)).run))
+        running.insert(0, Running("in-person-door", (await open_things.enter_async_context(door)).run))
         heard = consents.heard
-    return National(in_person, (*await _publishing(ground, open_things, own, in_person, heard), *running))
+    return National(in_person, psc, (*await _publishing(ground, open_things, own, in_person, heard), *running))
 
 
 def needs_images(config: Config) -> bool:
@@ -99,10 +107,16 @@ async def _publishing(
     origin = Origin(maker, box.oid, settings.digest)
     work = Publication(pacs, store.archive, registry, structures, origin, box.realm, ground.clock, in_person)
     policy = ground.policy or Policy(absent_after_s=config.queue.absent_study_h * 3600.0)
+    pause = Pause(box.data_dir, ground.clock)
     dispatcher = Dispatcher(
-        store, work, config.queue.lanes, policy=policy, may_begin=lambda: not leave.held(Function.PUBLICATION)
+        store,
+        work,
+        config.queue.lanes,
+        policy=policy,
+        may_begin=lambda: not leave.held(Function.PUBLICATION) and not pause(),
     )
     house = Housekeeping(store, config, dispatcher, ground.register, witness)
+    busy = Busy(box.data_dir, Part.NATIONAL, {"tries": lambda: dispatcher.in_work}, ground.clock, pause)
 
     async def dispatch() -> None:
         if heard is not None:  # who is still signed in elsewhere, and has agreed to what is about to go
@@ -113,6 +127,7 @@ async def _publishing(
         Running("dispatcher", dispatch),
         Running("certificates", structures.run),
         Running("housekeeping", house.run),
+        Running("national-busy", busy.run),
     )
 
 

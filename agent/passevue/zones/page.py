@@ -1,11 +1,10 @@
-"""The page zone: what people see and do. Holds their sessions, and the keys of its listener and of Pro Santé Connect.
+"""The page zone: what people see and do. Holds their sessions, and its listener's key.
 
-Takes the cards from host and gives consents to national: to themselves, when they are in the same process; by
-`zones.cards` and `zones.in_person`, when they are not.
+Takes the cards from host and Pro Santé Connect from national, which it gives people's consents: themselves, when they
+are in the same process; by `zones.cards` and `zones.in_person`, when they are not.
 """
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -13,8 +12,8 @@ import structlog
 
 from passevue.baseline.rule import Function
 from passevue.errors import StoreError
-from passevue.national.personal import Consents, InPerson
-from passevue.national.psc import open_psc
+from passevue.national.personal import Consents
+from passevue.national.psc_face import PscDoor
 from passevue.queue.store import Store
 from passevue.status.card_desk import CardDesk, Cards
 from passevue.status.observer import Observer
@@ -24,7 +23,9 @@ from passevue.status.people_pages import People
 from passevue.zones.cards import FarCards
 from passevue.zones.ground import Ground, Running
 from passevue.zones.in_person import FarConsents
+from passevue.zones.national import National
 from passevue.zones.protections import EngineWord
+from passevue.zones.psc import FarPsc
 
 TEND_EVERY_S = 2.0
 
@@ -39,12 +40,11 @@ class PageZone:
     running: tuple[Running, ...]
 
 
-async def open_page(
-    ground: Ground, open_things: AsyncExitStack, desk: CardDesk | None, in_person: InPerson | None, *, alone: bool
-) -> PageZone:
-    """`in_person` None: national is another process; `alone`: host is, and has the desk."""
+async def open_page(ground: Ground, desk: CardDesk | None, national: National | None, *, alone: bool) -> PageZone:
+    """`national` None: it is another process; `alone`: host is, and has the desk."""
     cards: Cards | None = desk
-    consents: Consents | None = in_person
+    consents: Consents | None = national.in_person if national is not None else None
+    psc: PscDoor | None = national.psc if national is not None else None
     running: list[Running] = []
     if alone and ground.config.trust is not None:
         far_cards = FarCards(ground.meeting)
@@ -53,11 +53,10 @@ async def open_page(
     if consents is None:
         far = FarConsents(ground.meeting)
         consents = far
+        if ground.config.psc is not None:
+            far_psc = FarPsc(lambda: far.line.link, ground.clock)
+            psc, far.more_told = far_psc, far_psc.told
         running += [Running("in-person-line", far.line.run), Running("room", lambda: _tend(ground.store))]
-    psc = await asyncio.to_thread(open_psc, ground.config, ground.clock)
-    if psc is not None:
-        await open_things.enter_async_context(psc)
-        running.append(Running("psc", psc.run))
     people = await asyncio.to_thread(
         open_people, ground.config, ground.store, ground.trail, ground.clock, cards=cards, psc=psc, in_person=consents,
         held=lambda: ground.leave.held(Function.SIGN_IN),
