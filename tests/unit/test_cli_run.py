@@ -1,13 +1,15 @@
 """`passevue run` as systemd starts it: ready, answering, stopping, and leaving with a code that says why."""
 
 import asyncio
+import fcntl
+import os
 import re
 import signal
 import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -127,3 +129,55 @@ async def test_a_missing_key_stops_the_start_with_a_hint(configuration: Path) ->
         _, said = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == Exit.CONFIG, said.decode()
     assert b"Traceback" not in said
+
+
+LAUNCH = """
+import os, sys
+names, fds, command = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+for at, fd in enumerate(fds):
+    os.dup2(int(fd), 3 + at)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
+os.execv(command[0], command)
+"""
+
+
+async def test_sockets_that_systemd_passes_are_the_ones_listened_on(configuration: Path, tmp_path: Path) -> None:
+    """Dual stack, as `ListenStream=2575` makes them; a neighbour of IPv4 is known by its address all the same."""
+    with ExitStack() as held:
+        passed = {
+            name: held.enter_context(socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True))
+            for name in ("mllp", "dicom", "page")
+        }
+        passed["card"] = held.enter_context(socket.socket(socket.AF_UNIX))
+        passed["card"].bind(str(tmp_path / "card.sock"))
+        passed["card"].listen()
+        high = [fcntl.fcntl(sock, fcntl.F_DUPFD, 50) for sock in passed.values()]  # clear of 3 and on
+        for fd in high:
+            held.callback(os.close, fd)
+        words = [sys.executable, "-c", LAUNCH, ":".join(passed), ",".join(map(str, high)), sys.executable]
+        environ = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PASSEVUE_CONFIG": str(configuration)}
+        process = await asyncio.create_subprocess_exec(
+            *words, "-m", "passevue", "run", "--sockets", str(tmp_path), env=environ, pass_fds=high,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            ready = await _until(process, "box_ready")
+            ports = {name: int(port) for name, port in re.findall(r"(\w+)_port=(\d+)", ready)}
+            assert ports == {
+                name: passed[given].getsockname()[1]
+                for name, given in (("ris", "mllp"), ("modality", "dicom"), ("page", "page"))
+            }
+            page = await asyncio.to_thread(urlopen, f"http://127.0.0.1:{ports['page']}/health", timeout=10)
+            assert page.status == 200
+            await asyncio.to_thread(page.close)
+            reader, writer = await asyncio.open_connection("127.0.0.1", ports["ris"])
+            writer.write(b"\x0bMSH|^~\\&|RIS|CENTRE|||20261121||ZZZ^Z99|1|P|2.5\r\x1c\r")
+            answer = await asyncio.wait_for(reader.readuntil(b"\x1c"), 10)  # among ris.senders: it is 127.0.0.1
+            assert b"MSA|A" in answer
+            writer.close()
+            await writer.wait_closed()
+        finally:
+            process.terminate()
+            await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+    assert (tmp_path / "card.sock").exists()  # systemd's, not ours to remove
