@@ -27,7 +27,7 @@ class People:
         self._persons = Persons(folder / "persons")
         self._ans = Ans()
         self.psc = PscPeer(pki, structure=site.id)
-        self.psc.ciba_interval_s = 1
+        self.psc.phones.interval_s = 1
         self._pki, self._site, self._page = pki, site, page.rstrip("/")
         self.without_reader = why_not()
         self._folder = tempfile.TemporaryDirectory(prefix="passevue-")  # short: it holds a socket

@@ -75,7 +75,7 @@ async def test_refusing_on_the_phone_is_told(desk: FrontDesk, browser: Browser) 
 
 
 async def test_nobody_answers_in_time(desk: FrontDesk, browser: Browser) -> None:
-    peer(desk).ciba_life_s = 1
+    peer(desk).phones.life_s = 1
     await browser.post("/sign-in/phone", id_nat=MAUD)
     await browser.until("/sign-in/phone", "Le temps est passé", 10)
 

@@ -37,6 +37,7 @@ from tests.peers.dmp_registry import APPROVED, DELETED, RIM, Committed, Document
 from tests.peers.dmp_vihf import Vihf, VihfRefused, check_vihf, common_name_of, purposes
 from tests.peers.pki import Pki
 from tests.peers.pki_persons import Persons
+from tests.peers.tls_site import TlsSite, server_context
 
 CIPHERS = "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-SHA384"
 PUBLISH = "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"
@@ -115,10 +116,8 @@ class DmpPeer:
         self._pki = pki
         self._persons = persons
         self._spoke: dict[str, tuple[str, str]] = {}  # mode and client by id of the VIHF
-        self._host = host
-        self._port = port
+        self._site = TlsSite(host, port)
         self._clock = clock
-        self._runner: web.AppRunner | None = None
         self._refuser: Refuser | None = None
         self._times: int | None = None
         self._fault: Fault | None = None
@@ -148,7 +147,7 @@ class DmpPeer:
     async def refuse_certificates(self, alert: int | None = None) -> None:
         """Every connection now ends with this TLS alert, unknown_ca by default; `restore` takes them again."""
         await self.stop()
-        self._refuser = Refuser(self._context(knows_clients=False), (self._host, self._port), alert)
+        self._refuser = Refuser(self._context(knows_clients=False), (self._site.host, self.port), alert)
         await asyncio.to_thread(self._refuser.start)
 
     @property
@@ -183,25 +182,19 @@ class DmpPeer:
 
     @property
     def port(self) -> int:
-        return self._port
+        return self._site.port
 
     @property
     def url(self) -> str:
-        return f"https://{self._host}:{self._port}/si-dmp-server/v2/services"
+        return f"https://{self._site.host}:{self.port}/si-dmp-server/v2/services"
 
     async def start(self) -> None:
         app = web.Application(client_max_size=256 << 20)
         app.router.add_post("/si-dmp-server/v2/services/{service}", self._handle)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._context(), reuse_address=True)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+        await self._site.start(app, self._context(), handler_cancellation=True)
 
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._site.stop()
         if self._refuser is not None:
             await asyncio.to_thread(self._refuser.stop)
             self._refuser = None
@@ -216,17 +209,8 @@ class DmpPeer:
         await self.start()
 
     def _context(self, *, knows_clients: bool = True) -> ssl.SSLContext:
-        paths = self._pki.server(self._host, ("localhost",))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(CIPHERS)
-        context.load_cert_chain(paths.certificate, paths.key)
-        if knows_clients:
-            context.load_verify_locations(self._pki.authority)
-            if self._persons is not None:
-                context.load_verify_locations(self._persons.authority)
-        context.verify_mode = ssl.CERT_REQUIRED
-        return context
+        clients = [self._pki.authority, *([self._persons.authority] if self._persons is not None else [])]
+        return server_context(self._pki, self._site.host, clients if knows_clients else [], ciphers=CIPHERS)
 
     # One request
 

@@ -119,7 +119,7 @@ class FrontDesk:
         self.trail = AuditTrail(audit_folder(settings), box.oid)
         self.psc: Psc | None = None
         if self.peer is not None:
-            self.peer.ciba_interval_s = 1
+            self.peer.phones.interval_s = 1
             self.psc = open_psc(settings, self.clock)
             assert self.psc is not None
             await stack.enter_async_context(self.psc)

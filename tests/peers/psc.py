@@ -5,6 +5,7 @@
         psc.auto_approve = "899700000017"          # the authorization page sends the browser straight back
         await psc.asked("899700000017")            # the two digits, once the phone rings
         psc.approve("899700000017")                # as on the phone; `deny` likewise
+        psc.phones.interval_s = 1                  # CIBA (psc_ciba)
         psc.forgery = "hs256-with-public-key"      # the next identity tokens (psc_tokens.FORGERIES)
         psc.fault = Fault.CAPTIVE_PORTAL           # until set to None; `psc.fail(fault, times=2)`
         psc.fault_at = {"token"}                   # of these services only
@@ -24,14 +25,12 @@ import hashlib
 import hmac
 import html
 import secrets
-import ssl
 import sys
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,11 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.peers.pki import Family, Pki
+from tests.peers.psc_ciba import Phones
+from tests.peers.psc_faults import ANSWERS, LIES, Fault, Refusal
 from tests.peers.psc_people import Person, people
 from tests.peers.psc_tokens import FORGERIES, SigningKey, at_hash
+from tests.peers.tls_site import TlsSite, server_context
 
 REALM = "/auth/realms/esante-wallet"
 OIDC = f"{REALM}/protocol/openid-connect"
@@ -63,39 +65,6 @@ _NAMES = {
     "revocation": "revocation_endpoint",
     "ciba": "backchannel_authentication_endpoint",
 }
-_HTML = "<!doctype html><title>Bienvenue</title><h1>Wi-Fi du parking</h1><form>Acceptez les conditions</form>"
-
-
-class Fault(StrEnum):
-    """What goes wrong, seen from outside."""
-
-    SLOW = "slow"  # `delay_s`, then all is well
-    HANG = "hang"  # headers, then one byte a second
-    DOWN = "503"
-    GATEWAY = "502"  # HTML of a reverse proxy
-    TOO_MANY = "429"  # with Retry-After
-    RESET = "reset"
-    CAPTIVE_PORTAL = "captive-portal"  # 200, HTML
-    PORTAL_AS_JSON = "captive-portal-json"  # 200, HTML that says it is JSON
-    REDIRECT = "redirect"
-    HUGE = "huge"  # 2 MiB of JSON
-    NOT_JSON = "not-json"
-    DUPLICATE_KEYS = "duplicate-keys"
-    LIST = "list"  # JSON, and no object
-    EMPTY = "empty-object"
-    WRONG_ISSUER = "wrong-issuer"  # discovery, introspection
-    PLAIN_HTTP = "plain-http"  # discovery with http addresses
-    MANY_KEYS = "many-keys"  # JWKS of 10,000
-    PRIVATE_KEY = "private-key"  # JWKS
-    SYMMETRIC_KEY = "symmetric-key"  # JWKS
-    OTHER_PERSON = "other-person"  # userinfo, introspection: somebody else
-    ACTIVE_AS_TEXT = "active-as-text"  # introspection: "true"
-    NOBODY = "nobody"  # introspection, userinfo: no identity
-    NO_EXP = "no-exp"  # introspection
-    NO_SCOPE = "no-scope"  # introspection, token
-    EXPIRED = "expired"  # introspection: active, and exp in the past
-    INVALID_CLIENT = "invalid-client"
-    NO_ID_TOKEN = "no-id-token"
 
 
 @dataclass
@@ -122,25 +91,6 @@ class Code:
     until: float
 
 
-@dataclass
-class Asked:
-    """One CIBA request. `answer`: None while the person has not answered."""
-
-    login: str
-    binding_message: str
-    channel: str
-    until: float
-    answer: bool | None = None
-    polled_at: float = 0.0
-
-
-class Refusal(Exception):
-    def __init__(self, error: str, status: int = 400) -> None:
-        super().__init__(error)
-        self.error = error
-        self.status = status
-
-
 @cache
 def _first_key() -> SigningKey:
     """Made once in a process: it takes a moment."""
@@ -162,16 +112,15 @@ class PscPeer:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._pki = pki
-        self._host, self._port = host, port
+        self._site = TlsSite(host, port)
         self.clock = clock
-        self._runner: web.AppRunner | None = None
         self._times: int | None = None
         self._fault: Fault | None = None
-        self._rings = asyncio.Event()
         self.client_id = client_id
         self.redirect_uris = set(redirect_uris)  # empty: any
         self.structures: set[str] | None = None  # OU of the certificates taken; None: any of the PKI
         self.people = {one.login: one for one in people(structure)}
+        self.phones = Phones(self.people, self._now)
         self.keys = [_first_key()]
         self.fault_at: set[str] = set()
         self.forgery = ""
@@ -179,8 +128,6 @@ class PscPeer:
         self.delay_s = 1.0
         self.token_life_s = 60.0
         self.refresh_life_s = 350.0
-        self.ciba_interval_s = 5
-        self.ciba_life_s = 120
         self.acr = "eidas1"
         self.calls: Counter[str] = Counter()
         self.at_once = 0  # calls under way now, and the most there ever were
@@ -188,7 +135,6 @@ class PscPeer:
         self.most_connections = 0  # open at once, busy or not
         self.codes: dict[str, Code] = {}
         self.sessions: list[Session] = []
-        self.requests: dict[str, Asked] = {}
         self.access: dict[str, tuple[Session, float]] = {}
 
     # Life
@@ -217,31 +163,18 @@ class PscPeer:
         for name, handler in handlers.items():
             app.router.add_route("*", ALIAS + _PATHS[name], handler, name=name)
             app.router.add_route("*", _PATHS[name], self._not_here)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls())
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+        # A client certificate is asked for and not required: a browser has none.
+        context = server_context(self._pki, self._site.host, [self._pki.authority], required=False)
+        await self._site.start(app, context, access_log=None)
 
     async def cut(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    def _tls(self) -> ssl.SSLContext:
-        """A client certificate is asked for and not required: a browser has none."""
-        server = self._pki.server(self._host, ("localhost",))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(server.certificate, server.key)
-        context.load_verify_locations(self._pki.authority)
-        context.verify_mode = ssl.CERT_OPTIONAL
-        return context
+        await self._site.stop()
 
     # Switches
 
     @property
     def url(self) -> str:
-        return f"https://{self._host}:{self._port}"
+        return f"https://{self._site.host}:{self._site.port}"
 
     @property
     def issuer(self) -> str:
@@ -266,35 +199,20 @@ class PscPeer:
 
     def approve(self, login: str) -> str:
         """The person agrees on the phone: the two digits that they saw. KeyError when nothing was asked."""
-        return self._answer(login, agreed=True)
+        return self.phones.answer(login, agreed=True)
 
     def deny(self, login: str) -> str:
-        return self._answer(login, agreed=False)
+        return self.phones.answer(login, agreed=False)
 
     async def asked(self, login: str, within_s: float = 10.0) -> str:
         """The two digits, as soon as the person's phone rings."""
-        async with asyncio.timeout(within_s):
-            while not (waiting := self._waiting(login)):
-                self._rings.clear()
-                await self._rings.wait()
-        return waiting[0].binding_message
+        return await self.phones.rang(login, within_s)
 
     def end_sessions(self, login: str) -> None:
         """The person ended everything elsewhere, or was banned."""
         for session in self.sessions:
             if session.person.login == login:
                 session.over = True
-
-    def _waiting(self, login: str) -> list[Asked]:
-        return [one for one in self.requests.values() if one.login == login and one.answer is None]
-
-    def _answer(self, login: str, *, agreed: bool) -> str:
-        waiting = self._waiting(login)
-        if not waiting:
-            raise KeyError(f"nobody asked for {login}")
-        for one in waiting:
-            one.answer = agreed
-        return waiting[-1].binding_message
 
     # What every call meets
 
@@ -304,8 +222,7 @@ class PscPeer:
     ) -> web.StreamResponse:
         name = request.match_info.route.name or "not-here"
         self.calls[name] += 1
-        if self._runner is not None and self._runner.server is not None:
-            self.most_connections = max(self.most_connections, len(self._runner.server.connections))
+        self.most_connections = max(self.most_connections, self._site.connections)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -336,7 +253,7 @@ class PscPeer:
             return web.Response()
         if self._meets(Fault.HANG, at=name):
             return await self._without_end(request)
-        for fault, answer in _ANSWERS.items():
+        for fault, answer in ANSWERS.items():
             if self._fault is fault and self._meets(fault, at=name):
                 return answer()
         if self._meets(Fault.INVALID_CLIENT, at=name):
@@ -480,21 +397,8 @@ class PscPeer:
         raise Refusal("invalid_grant")
 
     def _by_ciba(self, form: dict[str, str], _: str) -> Session:
-        asked = self.requests.get(form.get("auth_req_id", ""))
-        if asked is None:
-            raise Refusal("invalid_grant")
-        now, last = self._now(), asked.polled_at
-        asked.polled_at = now
-        if now >= asked.until:
-            raise Refusal("expired_token")
-        if now - last < self.ciba_interval_s - 0.2:
-            raise Refusal("slow_down")
-        if asked.answer is None:
-            raise Refusal("authorization_pending")
-        del self.requests[form["auth_req_id"]]
-        if not asked.answer:
-            raise Refusal("access_denied")
-        session = Session(self.people[asked.login], self.client_id, "", "", now, self.acr)
+        login = self.phones.poll(form)
+        session = Session(self.people[login], self.client_id, "", "", self._now(), self.acr)
         self.sessions.append(session)
         return session
 
@@ -535,20 +439,7 @@ class PscPeer:
 
     async def _ciba(self, request: web.Request) -> web.Response:
         form, _ = await self._form(request)
-        if form.get("login_hint") not in self.people:
-            raise Refusal("unknown_user_id")
-        message = form.get("binding_message", "")
-        if len(message) != 2 or not message.isdecimal():
-            raise Refusal("invalid_binding_message")
-        if form.get("channel") not in ("CARD", "MOBILE") or "scope_all" not in form.get("scope", ""):
-            raise Refusal("invalid_request")
-        name = secrets.token_urlsafe(24)
-        until = self._now() + self.ciba_life_s
-        self.requests[name] = Asked(form["login_hint"], message, form["channel"], until)
-        self._rings.set()
-        return web.json_response(
-            {"auth_req_id": name, "expires_in": self.ciba_life_s, "interval": self.ciba_interval_s}
-        )
+        return web.json_response(self.phones.ask(form))
 
     async def _introspect(self, request: web.Request) -> web.Response:
         form, _ = await self._form(request)
@@ -566,7 +457,7 @@ class PscPeer:
             "email_verified": False, "acr": session.acr, "scope": "openid profile email scope_all",
             "client_id": session.client_id, "username": person.login, "active": True,
         }  # fmt: skip
-        for fault, change in _LIES.items():
+        for fault, change in LIES.items():
             if self._fault is fault and self._meets(fault, at="introspection"):
                 change(answer)
         return web.json_response(answer)
@@ -604,41 +495,6 @@ class PscPeer:
 
     def _now(self) -> float:
         return self.clock().timestamp()
-
-
-def _lie(**values: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda answer: answer.update(values)
-
-
-def _nobody(answer: dict[str, Any]) -> None:
-    for name in ("username", "preferred_username"):
-        del answer[name]
-    answer["sub"] = "somebody"
-
-
-_LIES: dict[Fault, Callable[[dict[str, Any]], None]] = {
-    Fault.ACTIVE_AS_TEXT: _lie(active="true"),
-    Fault.NO_EXP: lambda answer: answer.pop("exp"),  # type: ignore[dict-item]
-    Fault.NO_SCOPE: _lie(scope="openid"),
-    Fault.EXPIRED: _lie(exp=1),
-    Fault.WRONG_ISSUER: _lie(iss="https://elsewhere.invalid"),
-    Fault.NOBODY: _nobody,
-}
-_ANSWERS: dict[Fault, Callable[[], web.Response]] = {
-    Fault.DOWN: lambda: web.Response(status=503, text="maintenance"),
-    Fault.GATEWAY: lambda: web.Response(status=502, text=_HTML, content_type="text/html"),
-    Fault.TOO_MANY: lambda: web.Response(status=429, headers={"Retry-After": "1"}),
-    Fault.CAPTIVE_PORTAL: lambda: web.Response(text=_HTML, content_type="text/html"),
-    Fault.PORTAL_AS_JSON: lambda: web.Response(text=_HTML, content_type="application/json"),
-    Fault.REDIRECT: lambda: web.Response(status=302, headers={"Location": "https://127.0.0.1:1/"}),
-    Fault.HUGE: lambda: web.json_response({"access_token": "x" * (2 << 20)}),
-    Fault.NOT_JSON: lambda: web.Response(body=b"\xff\xfe{", content_type="application/json"),
-    Fault.DUPLICATE_KEYS: lambda: web.Response(
-        text='{"active": false, "active": true}', content_type="application/json"
-    ),
-    Fault.LIST: lambda: web.json_response([]),
-    Fault.EMPTY: lambda: web.json_response({}),
-}
 
 
 async def _serve(folder: Path, port: int, structure: str) -> None:

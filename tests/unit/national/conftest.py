@@ -79,7 +79,7 @@ async def registry(
 @pytest.fixture
 async def psc_peer(pki: Pki) -> AsyncIterator[PscPeer]:
     async with PscPeer(pki, structure=STRUCTURE) as peer:
-        peer.ciba_interval_s = 1
+        peer.phones.interval_s = 1
         yield peer
 
 

@@ -244,7 +244,7 @@ async def test_an_unknown_identifier_is_told_at_once(psc: Psc, psc_peer: PscPeer
 
 
 async def test_nobody_answers_and_the_request_ends(psc: Psc, psc_peer: PscPeer) -> None:
-    psc_peer.ciba_life_s = 2
+    psc_peer.phones.life_s = 2
     request = await psc.begin_ciba(MEDECIN)
     with pytest.raises(SignInError, match="expired_token") as refused:
         await psc.finish_ciba(request)
