@@ -195,9 +195,12 @@ def _the_rest(config: Config) -> Iterator[ConfigError]:
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def wrong_files(config: Config, now: datetime) -> Iterator[ConfigError]:
+def wrong_files(config: Config, now: datetime, *, keys_of: tuple[str, ...] | None = None) -> Iterator[ConfigError]:
     """Each file that a key names: there, readable, PEM, in date; each private key closed to others and of its
-    certificate. Of a token its library and its PIN's file: it is not asked itself, as a wrong PIN would cost a try."""
+    certificate. Of a token its library and its PIN's file: it is not asked itself, as a wrong PIN would cost a try.
+
+    `keys_of`: only the private keys of these sections are looked at, as a zone of the box may read its own only.
+    """
     for key, section in _sections("", config):
         names = type(section).model_fields
         for field in names:
@@ -205,6 +208,8 @@ def wrong_files(config: Config, now: datetime) -> Iterator[ConfigError]:
             if not isinstance(value, Path | TokenKeyUri) or field.endswith("_dir"):
                 continue
             where = f"{key}.{field}"
+            if field.endswith("key") and keys_of is not None and key not in keys_of:
+                continue
             try:
                 if isinstance(value, TokenKeyUri):
                     _check_token(where, value)

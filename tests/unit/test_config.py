@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passevue.config import MAX_FILE_BYTES, Config, load, parse, read
-from passevue.config_check import check, contradictions, load_checked
+from passevue.config_check import check, contradictions, load_checked, wrong_files
 from passevue.config_example import FRENCH, example, settings
 from passevue.errors import ConfigError
 
@@ -192,6 +192,15 @@ def test_a_key_that_others_can_read_or_of_another_certificate_is_named(site: Pat
     (site.parent / "sign.key").chmod(0o644)
     (site.parent / "auth_cli.key").write_bytes((site.parent / "sign.key").read_bytes())
     assert _wrong(site) == ["structures.0.auth_key", "structures.0.sign_key"]
+
+
+def test_a_zone_looks_at_its_own_keys_only(site: Path) -> None:
+    (site.parent / "sign.key").unlink()
+    (site.parent / "igc-sante.pem").unlink()
+    config = load(site, {})
+    assert [one.key for one in wrong_files(config, NOW, keys_of=("page.tls",))] == ["registry.authority"]
+    keys = [one.key for one in wrong_files(config, NOW, keys_of=("structures.0",))]
+    assert keys == ["registry.authority", "structures.0.sign_key"]
 
 
 def test_a_file_that_is_not_pem_is_named(site: Path) -> None:

@@ -32,12 +32,14 @@ def open_people(
     psc: PscDoor | None = None,
     in_person: Consents | None = None,
     held: Callable[[], Sequence[str]] = tuple,
+    keys_of: tuple[str, ...] | None = None,
 ) -> People:
     """Who may sign in by what was given: cards where there is somebody to read and believe them, `psc` where it is.
 
     Args:
         held: the rules of the baseline that hold sign-ins now.
         in_person: shared with `national.publication`, or what stands for it where that is in another process.
+        keys_of: sections whose private keys this process may read, where not all (`config_check.wrong_files`).
     """
     realm = config.box.realm
     account = LocalAccount(config.box.data_dir)
@@ -47,6 +49,6 @@ def open_people(
     callback = urlsplit(str(config.psc.redirect_url)).path if psc is not None and config.psc is not None else ""
 
     def check() -> Sequence[ConfigError]:
-        return [*contradictions(config), *wrong_files(config, clock())]
+        return [*contradictions(config), *wrong_files(config, clock(), keys_of=keys_of)]
 
     return People(sign_in, acts, config.box.name, callback, check)

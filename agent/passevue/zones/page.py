@@ -59,7 +59,7 @@ async def open_page(ground: Ground, desk: CardDesk | None, national: National | 
         running += [Running("in-person-line", far.line.run), Running("room", lambda: _tend(ground.store))]
     people = await asyncio.to_thread(
         open_people, ground.config, ground.store, ground.trail, ground.clock, cards=cards, psc=psc, in_person=consents,
-        held=lambda: ground.leave.held(Function.SIGN_IN),
+        held=lambda: ground.leave.held(Function.SIGN_IN), keys_of=None if national is not None else ("page.tls",),
     )  # fmt: skip
     await people.sign_in.account.start()
     page = await asyncio.to_thread(_page, ground, people)
@@ -68,7 +68,7 @@ async def open_page(ground: Ground, desk: CardDesk | None, national: National | 
 
 def _page(ground: Ground, people: People) -> Page:
     config = ground.config
-    word = EngineWord(config, ground.leave)
+    word = EngineWord(config, ground.leave, ground.system)
     observer = Observer(config, ground.store, ground.register, clock=ground.clock, protections=word)
     zone = ZoneInfo(config.box.timezone)
     sock = ground.passed("page")
