@@ -15,6 +15,7 @@ from pathlib import Path
 
 PORT_NAME = "passevue.test"
 UNIT = "console-of-tests.service"  # not passevue-*: those are shut in by passevue-.service.d
+SLOW = (r"dev-disk-by\x2dpartlabel-passevue\x2dvar", "dev-mapper-root", "dev-mapper-var")
 _GUEST = Path(__file__).with_name("guest_console.py")
 _AGAIN_S = 10  # a request that a reset of the guest swallowed is put again
 
@@ -54,7 +55,9 @@ OOMScoreAdjust=-1000
 Restart=always
 """
     wanted = f"[Unit]\nWants={UNIT}\n"
+    patient = "[Unit]\nJobRunningTimeoutSec=infinity\n"  # ninety seconds are not long on an emulated machine
     return [
+        *(word for device in SLOW for word in _credential(f"systemd.unit-dropin.{device}.device", patient)),
         *_credential(f"systemd.extra-unit.{UNIT}", unit),
         *_credential("systemd.unit-dropin.sysinit.target", wanted),
         *_credential("systemd.unit-dropin.emergency.target", wanted),

@@ -25,7 +25,7 @@ from tests.image.machine import Hardware, Machine
 from tests.image.state import State
 
 PORTS = {"page": 443, "ris": 2575, "modality": 11112}
-BOOT_S = 600  # an emulated machine on two busy cores; alone it takes a tenth of it
+BOOT_S = 1500  # an emulated machine on two busy cores; alone it takes a tenth of it
 READY = "ready"
 
 

@@ -114,4 +114,10 @@ def reader(slot: Slot, numbers: tuple[int, int] = LISTED, *, keyboard: bool = Fa
     if keyboard:
         hid = struct.pack("<BBHBBBH", 9, 0x21, 0x0111, 0, 1, 0x22, len(KEYBOARD_REPORT))
         interfaces.append(Interface((3, 1, 1), (Endpoint(KEYS, 3, 8, 10),), hid))
-    return Device(*numbers, tuple(interfaces), slot, name="Identiv uTrust 2700 R Smart Card Reader")
+    return Device(
+        *numbers,
+        tuple(interfaces),
+        slot,
+        name="Identiv uTrust 2700 R Smart Card Reader",
+        report=KEYBOARD_REPORT if keyboard else b"",
+    )

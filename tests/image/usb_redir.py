@@ -4,7 +4,7 @@
         await cable.into(machine, "reader", port="3")      # until cable.pull(), or the end
 
 Facts (usbredir protocol 0.7, https://gitlab.freedesktop.org/spice/usbredir/-/blob/main/docs/usb-redirection-protocol.md):
-- each packet has a header before it: type, length, id, little-endian, 32 bits each (id has 64 if both say so);
+- each packet has a header before it, little-endian: type, length, id; 32 bits each, id has 64 once both can;
 - both sides greet; then the device's side tells interfaces and endpoints before it says that the device is connected;
 - an answer has the id of its question; a question that is given up (cancel) is answered with status 1;
 - descriptors are asked for by control packets, as on a real cable: nothing between is told of them.
@@ -25,7 +25,9 @@ SET_CONFIGURATION, GET_CONFIGURATION, CONFIGURATION = 6, 7, 8
 SET_ALTERNATE, GET_ALTERNATE, ALTERNATE = 9, 10, 11
 START_INTERRUPT, STOP_INTERRUPT, INTERRUPT_STATUS, CANCEL = 15, 16, 17, 21
 CONTROL, BULK, INTERRUPT = 100, 101, 103
-DEVICE_VERSION, PACKET_SIZE = 1, 4  # what we can, of what the protocol may
+CAN = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6  # version told, packet sizes, long ids, long bulk: QEMU's XHCI wants them
+LONG = "<IIQ"  # header once both have said that they can
+BULK_HEAD = "<BBHIH"
 OK, CANCELLED, STALL = 0, 1, 4
 FULL_SPEED = 1
 GET_DESCRIPTOR, GET_STATUS = 6, 0
@@ -67,6 +69,7 @@ class Device:
     functions: Functions
     version: int = 0x0100
     name: str = "Virtual device"
+    report: bytes = b""  # HID report descriptor, of a device that has such an interface
     woken: int = 0  # how often the guest chose a configuration: a driver may have come
 
     def device_descriptor(self) -> bytes:
@@ -86,6 +89,8 @@ class Device:
             return self.device_descriptor()
         if kind == 2:
             return self.configuration()
+        if kind == 0x22:
+            return self.report or None
         if kind == 3:
             text = {0: b"\x09\x04", 1: "Tests".encode("utf-16-le"), 2: self.name.encode("utf-16-le")}.get(number)
             return None if text is None else bytes([2 + len(text), 3]) + text
@@ -129,8 +134,7 @@ class Plugged:
     async def pull(self) -> None:
         machine, self._machine = self._machine, None
         if machine and machine.on:
-            await machine.unplug(self._id)
-            await machine.qmp.execute("chardev-remove", id=f"{self._id}-cable")
+            await machine.unplug(self._id)  # its chardev goes with it
 
     # One connection
 
@@ -140,9 +144,10 @@ class Plugged:
         self._tasks.add(task)
         self._writer = writer
         try:
-            self._send(HELLO, 0, b"tests".ljust(64, b"\0") + struct.pack("<I", 1 << DEVICE_VERSION | 1 << PACKET_SIZE))
+            self._send(HELLO, 0, b"tests".ljust(64, b"\0") + struct.pack("<I", CAN))
+            self._take(HELLO, 0, await self._hello(reader))
             while True:
-                kind, length, number = struct.unpack("<III", await reader.readexactly(12))
+                kind, length, number = struct.unpack(LONG, await reader.readexactly(16))
                 self._take(kind, number, await reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # QEMU has gone, or has let go of the cable
@@ -152,9 +157,17 @@ class Plugged:
             writer.close()
             self._tasks.discard(task)
 
+    async def _hello(self, reader: asyncio.StreamReader) -> bytes:
+        kind, length, _ = struct.unpack("<III", await reader.readexactly(12))
+        body = await reader.readexactly(length)
+        if kind != HELLO or struct.unpack_from("<I", body, 64)[0] & CAN != CAN:
+            raise ConnectionError("expected a greeting of somebody who can what we can")
+        return body
+
     def _send(self, kind: int, number: int, body: bytes) -> None:
         if self._writer and not self._writer.is_closing():
-            self._writer.write(struct.pack("<III", kind, len(body), number) + body)
+            head = struct.pack("<III" if kind == HELLO else LONG, kind, len(body), number)
+            self._writer.write(head + body)
 
     def _take(self, kind: int, number: int, body: bytes) -> None:
         if kind == HELLO:
@@ -179,7 +192,7 @@ class Plugged:
             self._start(number, self._bulk(number, body))
         elif kind == CANCEL and (asked := self._asked.pop(number, None)):
             asked.cancel()
-            self._send(BULK, number, struct.pack("<BBHI", 0x82, CANCELLED, 0, 0))
+            self._send(BULK, number, struct.pack(BULK_HEAD, 0x82, CANCELLED, 0, 0, 0))
 
     def _start(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         if number in self._asked and number < 0:
@@ -219,13 +232,16 @@ class Plugged:
         self._send(CONTROL, number, struct.pack("<BBBBHHH", endpoint, request, kind, status, value, index, told) + data)
 
     async def _bulk(self, number: int, body: bytes) -> None:
-        endpoint, _status, length, stream = struct.unpack_from("<BBHI", body)
+        endpoint, _status, low, stream, high = struct.unpack_from(BULK_HEAD, body)
+        length = high << 16 | low
+        data = b""
         if endpoint & 0x80:
             data = (await self.device.functions.bulk_in())[:length]
-            self._send(BULK, number, struct.pack("<BBHI", endpoint, OK, len(data), stream) + data)
+            length = len(data)
         else:
-            await self.device.functions.bulk_out(body[8:])
-            self._send(BULK, number, struct.pack("<BBHI", endpoint, OK, length, stream))
+            await self.device.functions.bulk_out(body[struct.calcsize(BULK_HEAD) :])
+        head = struct.pack(BULK_HEAD, endpoint, OK, length & 0xFFFF, stream, length >> 16)
+        self._send(BULK, number, head + data)
         self._asked.pop(number, None)
 
     async def _tell(self) -> None:
