@@ -22,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from passevue.baseline.opening import open_leave
+from passevue.baseline.opening import ROOT, open_leave
 from passevue.baseline.verdict import Leave
 from passevue.config import Config
 from passevue.intake.room import Thresholds
@@ -65,6 +65,7 @@ class Box:
         clock: aware UTC.
         meeting: where the zones of other processes are met; default: in the data folder.
         config_path: the file that `config` was read from, which the baseline looks at.
+        system: the root of the system that it looks at; only tests give another than this machine's.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Box:
         clock: Callable[[], datetime] = utc_now,
         meeting: Meeting | None = None,
         config_path: Path | None = None,
+        system: Path = ROOT,
     ) -> None:
         self.config = config
         self._parts = frozenset(parts)
@@ -85,6 +87,7 @@ class Box:
         self._clock = clock
         self._meeting = meeting or Meeting(config.box.data_dir / "run")
         self._config_path = config_path
+        self._system = system
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
         self._intake: Intake | None = None
@@ -154,7 +157,7 @@ class Box:
             if self._parts & _STORE_USERS:
                 self.store = await self._open_store()
                 open_things.push_async_callback(self.store.close)
-            leave = await asyncio.to_thread(open_leave, self.config, self._clock)
+            leave = await asyncio.to_thread(open_leave, self.config, self._clock, self._system)
             ground = self._ground(leave)
             yield [
                 *await self._zones(ground, open_things),
@@ -197,6 +200,7 @@ class Box:
             self.store,
             leave,
             self._config_path,
+            self._system,
         )
 
     async def _zones(self, ground: Ground, open_things: contextlib.AsyncExitStack) -> list[Running]:

@@ -46,6 +46,7 @@ class Cabinet:
     structure: dict[str, Any] = field(default_factory=dict)  # settings over those of the first structure
     other_sites: tuple[Site, ...] = ()  # in whose names the box speaks too
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    system: Path = Path("/")  # what the baseline looks at
 
     def __post_init__(self) -> None:
         self.pki = Pki(self.pki_folder)
@@ -101,7 +102,7 @@ class Cabinet:
         return Config.model_validate(settings)
 
     async def start(self) -> None:
-        self.box = Box(self.config(), policy=self.policy, thresholds=ROOMY_IMAGES, clock=self.clock)
+        self.box = Box(self.config(), policy=self.policy, thresholds=ROOMY_IMAGES, clock=self.clock, system=self.system)
         self._running = asyncio.create_task(self.box.run(), name="box")
         ready = asyncio.create_task(self.box.started())
         await asyncio.wait([self._running, ready], return_when=asyncio.FIRST_COMPLETED)

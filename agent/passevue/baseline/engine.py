@@ -37,7 +37,7 @@ from passevue.baseline.looking import Looking
 from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.places import audit_folder
 from passevue.baseline.report import Report, Result, read_report
-from passevue.baseline.rule import Effect, Event, Rule, Status, When
+from passevue.baseline.rule import Effect, Event, Finding, Rule, Status, When
 from passevue.baseline.verdict import Verdict, write_verdict
 from passevue.errors import BoxError, Unreadable
 
@@ -126,7 +126,7 @@ class Engine:
         self._tick_s = tick_s
         self._looking = looking or Looking()
         self._standings: dict[str, Standing] = {}
-        self._earlier: dict[str, Result] = {}
+        self._last_told: dict[str, _State] = {}
         self._due_s = {rule.id: 0.0 for rule in self._rules}
         self._started_at = clock()
         self._senses: _Senses | None = None
@@ -142,7 +142,7 @@ class Engine:
 
     async def begin(self) -> None:
         """Take up what an engine before this one has left."""
-        self._earlier = await asyncio.to_thread(self._take_up)
+        self._last_told = await asyncio.to_thread(self._take_up)
         await self._beat()
 
     async def step(self) -> None:
@@ -223,7 +223,7 @@ class Engine:
         )
         self._standings[rule.id] = standing
         self._due_s[rule.id] = self._next_s(rule, standing, now_s)
-        self._tell(rule, before, standing)
+        self._tell(rule, standing)
         if rule.id == KNOWS_TIME and finding.status is Status.PASS and self._appliance:
             await self._keep(LastRight(self._boot_id, now_s, standing.checked))
 
@@ -233,34 +233,23 @@ class Engine:
         except OSError as err:
             log.error("baseline_not_written", error_class=type(err).__name__)
 
-    def _tell(self, rule: Rule, before: Standing | None, now: Standing) -> None:
-        """Each change of state, once: also one that came while no engine ran."""
-        earlier = self._earlier.pop(rule.id, None)
-        was: tuple[Status | None, bool, Effect | None]
-        if before is not None:
-            was = (before.finding.status, before.fires, before.effect if before.fires else None)
-            observed = before.finding.observed
-        elif earlier is not None:
-            was = (earlier.status, earlier.fires, earlier.effect if earlier.fires else None)
-            observed = earlier.observed
-        else:
-            was, observed = (None, False, None), ""
-        status = now.finding.status
-        fine = status in (Status.PASS, Status.NOT_APPLICABLE)
-        same = was == (status, now.fires, now.effect if now.fires else None)
-        if rule.tells_observed and now.finding.observed != observed:
-            same = observed == ""
-        if same or (was[0] is None and fine):
+    def _tell(self, rule: Rule, now: Standing) -> None:
+        """Each change of state, once: also one that came while no engine ran. At the first look only what is wrong."""
+        state, was = _state(rule, now.finding, now.effect, fires=now.fires), self._last_told.get(rule.id)
+        if state == was:
             return
+        status = now.finding.status
+        if was is None and not now.fires and status is not Status.FAIL:
+            if status is not Status.UNKNOWN:
+                self._last_told[rule.id] = state
+            return
+        self._last_told[rule.id] = state
         if now.fires:
             log.warning("baseline_changed", rule=rule.id, state=status, effect=now.effect, fires=True)
         else:
             log.info("baseline_changed", rule=rule.id, state=status, effect=now.effect, fires=False)
-        self._told(
-            Change(
-                rule, was[0].value if was[0] else "", status, now.effect, now.fires, now.finding.observed, now.checked
-            )
-        )
+        before = was.status.value if was is not None else ""
+        self._told(Change(rule, before, status, now.effect, now.fires, now.finding.observed, now.checked))
 
     async def _ask_trail(self) -> None:
         try:
@@ -289,14 +278,20 @@ class Engine:
 
     # Files
 
-    def _take_up(self) -> dict[str, Result]:
+    def _take_up(self) -> dict[str, "_State"]:
         self._boot_id = _boot_id(self._see())
         self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         try:
             report = read_report((self._folder / REPORT).read_bytes())
         except (OSError, Unreadable):
             return {}
-        return {result.id: result for result in report.results}
+        by_id = {rule.id: rule for rule in self._rules}
+        found = {}
+        for result in report.results:
+            if result.id in by_id and (result.fires or result.status is not Status.UNKNOWN):
+                finding = Finding(result.status, result.observed)
+                found[result.id] = _state(by_id[result.id], finding, result.effect, fires=result.fires)
+        return found
 
     async def _leave_results(self) -> None:
         report, verdict = self.report.to_json(), self.verdict
@@ -320,6 +315,19 @@ class Engine:
             log.error("baseline_not_written", error_class=type(err).__name__)
         else:
             self._beat_s = now_s
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is told when it changes; `effect` while it is in force, `observed` of the rules that tell it."""
+
+    status: Status
+    effect: Effect | None
+    observed: str
+
+
+def _state(rule: Rule, finding: Finding, effect: Effect, *, fires: bool) -> _State:
+    return _State(finding.status, effect if fires else None, finding.observed if rule.tells_observed else "")
 
 
 # --- what the engine itself sees -----------------------------------------------------------------------------------

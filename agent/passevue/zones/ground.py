@@ -43,6 +43,7 @@ class Ground:
     kept: Store | None
     leave: Leave
     config_path: Path | None
+    system: Path
 
     @property
     def store(self) -> Store:

@@ -75,8 +75,9 @@ async def _machine(ground: Ground) -> tuple[Running, ...]:
         witness.rule_changed(change.at, change.rule.id, said, fires=change.fires)
 
     engine = await asyncio.to_thread(
-        open_engine, ground.config, ground.config_path, ground.clock, told=told, canary=witness.traced
-    )
+        open_engine, ground.config, ground.config_path, ground.clock, told=told, canary=witness.traced,
+        root=ground.system,
+    )  # fmt: skip
     return (Running(engine.name, engine.run), *await asyncio.to_thread(_updates, ground))
 
 

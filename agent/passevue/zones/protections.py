@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 from passevue.baseline.engine import REPORT
 from passevue.baseline.machine import Machine
@@ -22,12 +23,12 @@ _FAILING = {Effect.BLOCK: Grade.BLOCK, Effect.HOLD: Grade.HOLD, Effect.WARN: Gra
 class EngineWord:
     """Reads the engine's report for one process, again only when it is another. Blocks."""
 
-    def __init__(self, config: Config, leave: Leave | None = None) -> None:
+    def __init__(self, config: Config, leave: Leave | None = None, root: Path = ROOT) -> None:
         self._path = baseline_folder(config) / REPORT
         self._leave = leave
         self._seen: tuple[int, int] | None = None
         self._report: Report | None = None
-        self._on_box = Machine(ROOT, now=datetime.now(UTC)).appliance
+        self._on_box = Machine(root, now=datetime.now(UTC)).appliance
 
     def __call__(self) -> Protections | None:
         """None when no engine has left anything yet."""

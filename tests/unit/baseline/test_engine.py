@@ -176,6 +176,31 @@ async def test_a_failure_at_the_first_look_is_told(tmp_path: Path) -> None:
     assert [(change.before, change.status) for change in bench.changes] == [("", Status.FAIL)]
 
 
+async def test_what_could_not_be_measured_at_first_and_then_passes_is_no_change(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, made_up(Says([unknown("not yet"), passed(""), unknown("away"), passed("")])))
+    await bench.engine.begin()
+    await bench.engine.step()
+    await bench.later(60)
+    assert bench.changes == []
+    await bench.later(600)
+    assert [(change.before, change.status) for change in bench.changes] == [("pass", Status.UNKNOWN)]
+
+
+async def test_another_finding_of_a_rule_that_tells_it_is_a_change(tmp_path: Path) -> None:
+    rule = made_up(Says([passed("SHA-256 a"), passed("SHA-256 a"), passed("SHA-256 b")]), tells_observed=True)
+    bench = Bench(tmp_path, rule)
+    await bench.engine.begin()
+    await bench.engine.step()
+    await bench.later(600)
+    assert bench.changes == []
+    await bench.later(600)
+    assert [(change.status, change.observed) for change in bench.changes] == [(Status.PASS, "SHA-256 b")]
+    bench.engine = bench.another(made_up(Says([passed("SHA-256 c")]), tells_observed=True))
+    await bench.engine.begin()
+    await bench.later(5)
+    assert bench.changes[-1].observed == "SHA-256 c"
+
+
 async def test_what_an_earlier_engine_told_is_not_told_again(tmp_path: Path) -> None:
     rules = made_up(Says([failed("broken")])), made_up(Says([passed("")]), id="TEST-02")
     bench = Bench(tmp_path, *rules)
