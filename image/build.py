@@ -68,12 +68,14 @@ class Order:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["--in-tools"]:
+        return subprocess.run([str(part) for part in in_tools(BUILD / "tools", (HERE,), *sys.argv[2:])]).returncode
     order = _order(sys.argv[1:])
     started = time.monotonic()
     try:
         _refuse(order)
         tools = make_tools(order.fresh)
-        make_keys(order)
+        make_keys(order, tools)
         wheels = get_wheels()
         stage = lay_out(order, wheels)
         run_mkosi(order, tools, stage)
@@ -90,7 +92,9 @@ def main() -> int:
 
 
 def _order(argv: Sequence[str]) -> Order:
-    parser = argparse.ArgumentParser(description="Builds the image of the box.")
+    parser = argparse.ArgumentParser(
+        description="Builds the image of the box.", epilog="build.py --in-tools PROGRAM …: runs a program of the tools tree."
+    )
     parser.add_argument("--profile", choices=PROFILES, default="development")
     parser.add_argument("--test", action="store_true", help="with a root console on the serial line (development only)")
     parser.add_argument("--version", default=_version(), help="default: that of pyproject.toml")
@@ -190,13 +194,17 @@ def make_tools(fresh: bool) -> Path:
     return tools
 
 
-def make_keys(order: Order) -> None:
-    if (order.keys / "purpose").exists():
-        return
-    if order.keys != BUILD / "keys" / order.profile:
-        raise BuildError(f"{order.keys} holds no key set (image/keys makes one)")
-    with step(f"throw-away {order.profile} keys"):
-        run([HERE / "keys", order.keys, order.profile], "keys")
+def make_keys(order: Order, tools: Path) -> None:
+    """The key set, and what the loader enrols from it on a board in setup mode (made once: the signatures hold their date)."""
+    if not (order.keys / "purpose").exists():
+        if order.keys != BUILD / "keys" / order.profile:
+            raise BuildError(f"{order.keys} holds no key set (image/keys makes one)")
+        with step(f"throw-away {order.profile} keys"):
+            run([HERE / "keys", order.keys, order.profile], "keys")
+    if not (order.keys / "db.auth").exists():
+        with step("Secure Boot variables to enrol"):
+            script = HERE / "keys-enrol"
+            run(in_tools(tools, (order.keys, HERE), script, order.keys), "enrol")
 
 
 def get_wheels() -> Path:
@@ -252,6 +260,8 @@ def lay_out(order: Order, wheels: Path) -> Path:
             _copy(rules, stage / "usr/lib/udev/rules.d" / rules.name)
         for rules in sorted((REPOSITORY / "hw/polkit").glob("*.rules")):
             _copy(rules, stage / "usr/share/polkit-1/rules.d" / rules.name)
+        for name in ("PK", "KEK", "db"):
+            _copy(order.keys / f"{name}.auth", stage / f"efi/loader/keys/auto/{name}.auth", 0o644)
         believed = (order.keys / "rauc-ca.crt").read_text() + (order.keys / "rauc-ca.crl").read_text()
         (stage / "usr/share/passevue/rauc-ca.pem").write_text(believed)
         _copy(order.keys / "manifest.pub", stage / "usr/share/passevue/manifest.pub", 0o644)
@@ -302,7 +312,7 @@ def run_mkosi(order: Order, tools: Path, stage: Path) -> None:
         f"--cache-dir={BUILD / 'cache/trees'}", "--incremental=yes", f"--extra-tree={stage}", f"--repart-dir={repart}",
         f"--secure-boot-key={order.keys / 'db.key'}", f"--secure-boot-certificate={order.keys / 'db.crt'}",
         f"--sign-expected-pcr-key={order.keys / 'pcr.key'}", f"--sign-expected-pcr-certificate={order.keys / 'pcr.crt'}",
-        f"--build-sources={order.keys}:keys",
+        f"--build-sources={order.keys}:keys", f"--environment=PASSEVUE_OWNERS={'flat' if os.getuid() else 'kept'}",
         f"--profile={order.profile}", *(["--profile=test"] if order.test else []), *[f"--extra-tree={tree}" for tree in order.extra],
         *(["-f"] if order.fresh else []), "build",
     ]  # fmt: skip

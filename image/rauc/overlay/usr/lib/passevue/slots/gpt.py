@@ -92,12 +92,22 @@ class Table:
         for number, (own, name) in wanted.items():
             entry = replace(self.partitions()[number], uuid=own, name=name)
             entries[(number - 1) * size : (number - 1) * size + _ENTRY.size] = entry.encoded()
+        return self._changed(bytes(entries))
+
+    def without(self, number: int) -> tuple[Write, ...]:
+        """The writes, in order, after which there is no such partition."""
+        size = self.copies[self.own].fields[12]
+        entries = bytearray(self.entries)
+        entries[(number - 1) * size : number * size] = bytes(size)
+        return self._changed(bytes(entries))
+
+    def _changed(self, entries: bytes) -> tuple[Write, ...]:
         written: list[Write] = []
         primary, backup = (self.own, self.other) if self.own < self.other else (self.other, self.own)
         for here in (backup, primary):
             whole = self.copies.get(here)
-            if whole is None or whole.entries != bytes(entries):
-                written += self._copy(here, primary + backup - here, bytes(entries))
+            if whole is None or whole.entries != entries:
+                written += self._copy(here, primary + backup - here, entries)
         return tuple(written)
 
     def _copy(self, here: int, there: int, entries: bytes) -> tuple[Write, Write]:

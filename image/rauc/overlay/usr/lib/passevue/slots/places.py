@@ -70,6 +70,22 @@ def of_this_machine() -> Ground:
     return Ground(disks.pop(), tuple(slots), esp, Path("/proc/cmdline").read_text())
 
 
+def remove(device: Path) -> None:
+    """Take the partition's entry out of the table of its disk.
+
+    Raises:
+        NoSlots: it is no partition. NoTable, OSError.
+    """
+    disk, number = _partition(device)
+    handle = os.open(disk, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for write in gpt.read(handle).without(number):
+            os.pwrite(handle, write.data, write.at)
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _partition(device: Path) -> tuple[Path, int]:
     """The disk of a partition's device, and its number there."""
     try:
