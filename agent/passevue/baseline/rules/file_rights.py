@@ -1,5 +1,7 @@
-"""ACCT-04: programs that raise rights are those of the manifest, and the data hold none, nor files of nobody or
-folders for all.
+"""ACCT-04: on the data there is no program that raises rights, no file of nobody, no folder open to all.
+
+Of the system itself the build lists the programs that raise rights, in the manifest; that there are no others since is
+held by BOOT-04 and BOOT-05: a verified root that nothing is laid over cannot get one. So it is not walked through.
 """
 
 from passevue.baseline.machine import Machine
