@@ -27,10 +27,10 @@ VAR_PARTITION: Final = "/dev/disk/by-partlabel/passevue-var"
 RULESET_FILE: Final = "/etc/nftables.conf"
 FOREVER, NEARLY_A_DAY, AN_HOUR = float("inf"), 20 * 3600.0, 3600.0
 LASTING_S: Final = {
-    "disk_health": NEARLY_A_DAY, "firmware": NEARLY_A_DAY, "keys": AN_HOUR, "modules_known": FOREVER,
-    "ownerless": NEARLY_A_DAY, "ruleset_signed": FOREVER, "setuid": FOREVER,
+    "data_rights": NEARLY_A_DAY, "disk_health": NEARLY_A_DAY, "firmware": NEARLY_A_DAY, "keys": AN_HOUR,
+    "modules_known": FOREVER, "ruleset_signed": FOREVER,
 }  # fmt: skip
-MAX_WALKED: Final = 400_000  # files; the root has 40,000, a full store 200,000
+MAX_WALKED: Final = 400_000  # files; a full store has 200,000
 MAX_REASON: Final = 200  # characters of why a fact is missing
 EFI: Final = "/sys/firmware/efi/efivars"
 GLOBAL_GUID: Final = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -184,11 +184,6 @@ def _health_without_serials(tree: Any) -> Any:
 # --- rights ----------------------------------------------------------------------------------------------------------
 
 
-def _setuid(machine: Machine) -> str:
-    """Set-uid and set-gid programs, and those with capabilities, of the root filesystem: a line each."""
-    return "\n".join(sorted(path for path, seen in _walk(machine, "/") if _raises_rights(machine, path, seen)))
-
-
 def _raises_rights(machine: Machine, path: str, seen: os.stat_result) -> bool:
     if not stat.S_ISREG(seen.st_mode):
         return False
@@ -202,7 +197,7 @@ def _raises_rights(machine: Machine, path: str, seen: os.stat_result) -> bool:
         return False
 
 
-def _ownerless(machine: Machine) -> str:
+def _data_rights(machine: Machine) -> str:
     """What is wrong with rights on the data volume, as JSON: counts and no names of files."""
     uids = {fields[2] for fields in _colons(machine, "/etc/passwd")}
     gids = {fields[2] for fields in _colons(machine, "/etc/group")}
@@ -401,8 +396,7 @@ TAKES: Final[dict[str, Take]] = {
     "coredump": _contents("/etc/systemd/coredump.conf", "/usr/lib/systemd/coredump.conf.d/*.conf",
                           "/etc/systemd/coredump.conf.d/*.conf", "/run/systemd/coredump.conf.d/*.conf"),
     "accounts": _accounts,
-    "setuid": _setuid,
-    "ownerless": _ownerless,
+    "data_rights": _data_rights,
     "sockets": _sockets,
     "units": _program("systemctl", "show", "--all", f"--property={UNIT_PROPERTIES}", "*.service", "*.socket"),
     "manager": _program("systemctl", "show", "--property=RuntimeWatchdogUSec,WatchdogDevice,WatchdogLastPingTimestamp"),

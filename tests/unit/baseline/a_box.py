@@ -211,8 +211,7 @@ def healthy() -> dict[str, str]:
         "coredump": "[Coredump]\nProcessSizeMax=0\nStorage=none\n",
         "accounts": "root:0:locked:/usr/sbin/nologin\nsync:4:locked:/bin/sync\n"
         + "".join(f"passevue-{zone}:{900 + number}:locked:/usr/sbin/nologin\n" for number, zone in enumerate(ZONES)),
-        "setuid": "/usr/bin/mount\n",
-        "ownerless": json.dumps({"files": 412, "unowned": 0, "open_folders": 0, "setuid": 0}),
+        "data_rights": json.dumps({"files": 412, "unowned": 0, "open_folders": 0, "setuid": 0}),
         "sockets": json.dumps(SOCKETS),
         "units": units(),
         "manager": "RuntimeWatchdogUSec=30s\nWatchdogDevice=/dev/watchdog0\n"

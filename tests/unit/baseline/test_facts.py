@@ -149,11 +149,11 @@ def test_what_is_dear_is_read_anew_after_a_while(tmp_path: Path) -> None:
     for path, content in [("/etc/passwd", "root:x:0:0::/:/x\n"), ("/etc/group", "root:x:0:\n"), ("/var/a", "")]:
         box.file(path, content)
     first = collect(box.machine())
-    assert json.loads(first.texts["ownerless"])["files"] == 1
+    assert json.loads(first.texts["data_rights"])["files"] == 1
     box.file("/var/b")
-    assert json.loads(collect(box.machine(), first).texts["ownerless"])["files"] == 1
-    old = Facts(first.boot_id, first.uptime_s, first.texts, {}, {"ownerless": 4000.0 - LASTING_S["ownerless"]})
-    assert json.loads(collect(box.machine(), old).texts["ownerless"])["files"] == 2
+    assert json.loads(collect(box.machine(), first).texts["data_rights"])["files"] == 1
+    old = Facts(first.boot_id, first.uptime_s, first.texts, {}, {"data_rights": 4000.0 - LASTING_S["data_rights"]})
+    assert json.loads(collect(box.machine(), old).texts["data_rights"])["files"] == 2
 
 
 def test_wrong_rights_on_the_data_are_counted(tmp_path: Path) -> None:
@@ -165,20 +165,11 @@ def test_wrong_rights_on_the_data_are_counted(tmp_path: Path) -> None:
     box.file("/var/lib/sticky/file").parent.chmod(0o1777)
     box.file("/var/lib/program", mode=0o4755)
     (tmp_path / "var/lib/link").symlink_to("/etc")
-    assert json.loads(collect(box.machine()).texts["ownerless"]) == {
+    assert json.loads(collect(box.machine()).texts["data_rights"]) == {
         "files": 7, "unowned": 0, "open_folders": 1, "setuid": 1,
     }  # fmt: skip
     box.file("/etc/passwd", "somebody:x:4294967294:0::/:/x\n")
-    assert json.loads(collect(box.machine()).texts["ownerless"])["unowned"] == 7
-
-
-def test_programs_that_raise_rights_are_listed(tmp_path: Path) -> None:
-    box = Recorded(tmp_path)
-    box.file("/usr/bin/mount", mode=0o4755)
-    box.file("/usr/bin/wall", mode=0o2755)
-    box.file("/usr/bin/plain", mode=0o755)
-    box.file("/usr/lib/folder/x").parent.chmod(0o2755)
-    assert collect(box.machine()).texts["setuid"].splitlines() == ["/usr/bin/mount", "/usr/bin/wall"]
+    assert json.loads(collect(box.machine()).texts["data_rights"])["unowned"] == 7
 
 
 def test_neither_hashes_nor_salts_are_in_the_facts(tmp_path: Path) -> None:
