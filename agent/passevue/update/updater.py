@@ -9,7 +9,7 @@ Rules:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -71,6 +71,7 @@ class Ways:
     clock: Callable[[], datetime]
     pause: Pause
     security_floor: Callable[[], str] = field(default=lambda: "0.0")
+    held: Callable[[], Sequence[str]] = tuple  # rules of the baseline that let nothing be installed now
 
 
 class Updater:
@@ -156,6 +157,11 @@ class Updater:
         Raises:
             TrustError, Refused, Unreadable, NetworkError, OSError: it is not one to install.
         """
+        if rules := self._ways.held():
+            raise Refused(
+                "602", f"the baseline holds updates: {' '.join(rules)}",
+                hint="Une protection du boîtier interdit d’installer une mise à jour : voyez la page « Sécurité ».",
+            )  # fmt: skip
         name = order.text("bundle")
         (await asyncio.to_thread(self._orders.open, name)).close()  # whose file it is
         bundle = await self._ways.installer.inspect(self._orders.folder / name)

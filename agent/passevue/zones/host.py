@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from passevue.baseline.engine import Change
 from passevue.baseline.opening import open_engine
+from passevue.baseline.rule import Function
 from passevue.card.card_trust import open_card_trust
 from passevue.card.reader import Readers
 from passevue.card.usb import INSTALLED, Arrival, UsbWatch, read_reader_files
@@ -104,6 +105,7 @@ def _updates(ground: Ground) -> tuple[Running, ...]:
         clock=ground.clock,
         pause=Pause(data_dir, ground.clock),
         security_floor=lambda: security_floor(machine.root),
+        held=lambda: ground.leave.held(Function.UPDATE),
     )
     updater = Updater(data_dir, Orders(data_dir, (user_of(Part.PAGE),)), window, ways)
     return (Running("update", updater.run),)

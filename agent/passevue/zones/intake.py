@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+from passevue.baseline.rule import Function
 from passevue.document.request import earlier_versions, left_out, read_request, tasks, tasks_of_key_object
 from passevue.intake.images import Images
 from passevue.intake.mllp import MllpServer
@@ -86,7 +87,12 @@ def _listeners(ground: Ground, images: Images, pause: Pause) -> tuple[MllpServer
     mllp = MllpServer(config.ris, desk, sock=ground.passed("mllp"), paused=pause)
     accept = reception.accept_key_object
     sock = ground.passed("dicom")
-    return mllp, DicomServer(config.modality, images, accept, told, sock=sock, paused=pause)
+
+    def wait() -> bool:
+        """New images come later: the machine is about to restart, or the baseline holds them."""
+        return pause() or bool(ground.leave.held(Function.IMAGES))
+
+    return mllp, DicomServer(config.modality, images, accept, told, sock=sock, paused=wait)
 
 
 def _arrivals(ground: Ground, images: Images) -> Arrivals:

@@ -74,6 +74,7 @@ class Desk:
     boots: int = 1
     version: str = "1.4.2"
     window: Window = ALWAYS
+    held: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.orders = Orders(self.folder)
@@ -86,6 +87,7 @@ class Desk:
         ways = Ways(
             OnBus(self.address), machine, lambda now: self.quiet, lambda now: Noted(now.isoformat(), last_entry=7),
             lambda what, by, said: self.told.append(what), lambda: self.now, self.pause,
+            held=lambda: self.held,
         )  # fmt: skip
         self.updater = Updater(self.folder, self.orders, self.window, ways, look_every_s=0.01)
         return self.updater
@@ -160,6 +162,15 @@ async def test_from_the_order_to_the_version_that_has_proved_itself(desk: Desk, 
         "update-done",
     ]
     assert (await asyncio.to_thread(RowFile(desk.folder).read)).state is State.DONE
+
+
+async def test_while_the_baseline_holds_updates_none_is_begun(desk: Desk, host: HostBus) -> None:
+    desk.held = ("UPD-02",)
+    await desk.order()
+    await desk.until(State.FAILED)
+    assert desk.updater.row.code == "602"
+    assert "Sécurité" in desk.updater.row.detail
+    assert host.rauc.installed == []
 
 
 async def test_the_old_version_back_means_undone_and_names_the_check(desk: Desk) -> None:
