@@ -209,7 +209,7 @@ def healthy() -> dict[str, str]:
         "confinement": "init.scope unconfined\n"
         + "".join(f"passevue-{zone}.service passevue-{zone} (enforce)\n" for zone in ZONES),
         "coredump": "[Coredump]\nProcessSizeMax=0\nStorage=none\n",
-        "accounts": "root:0:locked:/usr/sbin/nologin\nsync:4:locked:/bin/sync\n"
+        "accounts": "root:0:locked:/bin/bash\nsync:4:locked:/bin/sync\n"
         + "".join(f"passevue-{zone}:{900 + number}:locked:/usr/sbin/nologin\n" for number, zone in enumerate(ZONES)),
         "data_rights": json.dumps({"files": 412, "unowned": 0, "open_folders": 0, "setuid": 0}),
         "sockets": json.dumps(SOCKETS),

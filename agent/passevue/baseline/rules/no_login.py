@@ -1,7 +1,7 @@
-"""ACCT-01: no account has a password that could be tried, or a shell; root neither; and only root is root.
+"""ACCT-01: no account has a password that could be tried, none but root's a shell, and only root is root.
 
-Debian's `sync` account runs `/bin/sync` in place of a shell; its password is locked, and so it is not one that logs
-in.
+Debian's `sync` account runs `/bin/sync` in place of a shell, and root's shell is Debian's: both have a locked password,
+and nothing on the box asks for one (BOOT-10).
 """
 
 from passevue.baseline.machine import Machine
@@ -16,7 +16,7 @@ def check(machine: Machine) -> Finding:
     accounts = read_accounts(machine.facts.text("accounts"))
     wrong = {
         "can log in": [each.name for each in accounts if each.lock != LOCKED],
-        "has a shell": [each.name for each in accounts if each.shell not in NO_SHELL | HARMLESS],
+        "has a shell": [each.name for each in accounts if each.uid and each.shell not in NO_SHELL | HARMLESS],
         "is root too": [each.name for each in accounts if each.uid == 0 and each.name != "root"],
     }
     told = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
@@ -34,7 +34,7 @@ RULE = Rule(
         "Un compte ouvert serait une porte, quel que soit son mot de passe.",
         "An open account would be a door, whatever its password.",
     ),
-    expected="every password locked, every shell nologin, only root has uid 0",
+    expected="every password locked, every shell but root's nologin, only root has uid 0",
     remedy=IMAGE_BUG,
     source="BP R30 R31 R34, CIS 5.4.2",
     check=check,
