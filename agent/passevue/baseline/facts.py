@@ -140,7 +140,8 @@ def write(path: Path, facts: Facts, *, group: int = -1) -> None:
     aside.unlink(missing_ok=True)
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     with open(handle, "wb") as file:
-        os.fchown(handle, -1, group)
+        if group not in (-1, os.fstat(handle).st_gid):  # its unit has that group, and may change no owner at all
+            os.fchown(handle, -1, group)
         os.fchmod(handle, 0o640)
         file.write(data)
     os.replace(aside, path)
