@@ -4,9 +4,9 @@
   disk must not stop the box from answering (reliability F-08). What is left out, and why:
     - locks: whether one is contended is chance; a lock held over a blocking call is caught by that call;
     - `logging` and structlog: a line to the journal's socket is what logging costs, and it is bounded.
-- A log line, of ours or of a library, that holds an identity of a sample patient fails the test (Q-20, LOG-06); one
-  that cannot be formatted fails it by pytest's own handler.
-Warnings are errors: pyproject.toml.
+- A log line, of ours or of a library, that holds an identity of a sample patient or of somebody whose card or phone
+  the tests use fails the test (Q-20, LOG-06); one that cannot be formatted fails it by pytest's own handler.
+Warnings are errors: pyproject.toml. Speed is measured in tests/bench: no example of a property has a deadline.
 """
 
 import logging
@@ -18,11 +18,17 @@ from typing import Any
 import pytest
 import structlog
 from blockbuster import BlockBuster, BlockBusterFunction
+from hypothesis import settings
 
 from passevue.status.logs import LibraryLines
 from tests.foreign import leave_environment
+from tests.peers.card_profile import Holder
+from tests.peers.psc_people import people
+from tests.peers.ris_report import Doctor
 
 leave_environment()
+settings.register_profile("passevue", deadline=None)
+settings.load_profile("passevue")
 
 # Who the samples and the tests' peers speak of: names, birth dates, INS, IPP, accession and study identifiers.
 IDENTITIES = (
@@ -38,8 +44,25 @@ IDENTITIES = (
     "105234751",
     "28 Av de Breteuil",
 )
+# Who holds the virtual cards, signs the reports and has a phone: names, national identifiers, numbers of cards.
+PROFESSIONALS = (
+    *(text for one in (Holder(), Doctor()) for text in (one.family, one.given)),
+    *(text for one in people("") for text in (one.family, one.given)),
+    Doctor().id,
+)
+_NUMBERS = (
+    r"(?<![\d.])[12378]\d{14}(?![\d.])",  # any INS-like number
+    r"(?<!\d)8997\d{8}(?!\d)",  # IdNat of the test realm, as all holders here have one
+    r"(?<!\d)99213\d{3}(?!\d)",  # printed on a virtual card
+)
 _IDENTITY = re.compile(
-    "|".join(re.escape(text) for text in IDENTITIES) + r"|(?<![\d.])[12378]\d{14}(?![\d.])",  # any INS-like number
+    "|".join(
+        (
+            *(re.escape(text) for text in IDENTITIES),
+            *(rf"\b{re.escape(text)}\b" for text in PROFESSIONALS),
+            *_NUMBERS,
+        )
+    ),
     re.IGNORECASE,
 )
 _MAY_BLOCK = (

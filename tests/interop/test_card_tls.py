@@ -1,6 +1,7 @@
 """`openssl s_server -Verify`, which we did not write, accepts the connection that a card opens: the card is in a reader
 of a pcscd, its code was given, and it signs."""
 
+import re
 import time
 from pathlib import Path
 
@@ -38,10 +39,14 @@ def asking(pcscd: Pcscd, server: SServer, pki: Pki, persons: Persons, folder: Pa
     return Child(pcscd, "get", server.url, str(pki.authority), str(chain), str(times))
 
 
+# How OpenSSL 3.0 and 3.5 name a signature by PKCS #1 v1.5; RSA-PSS is another name in both.
+PKCS1 = r"Peer signature type: (RSA|rsa_pkcs1_sha256)\n"
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        (Kind.CPS3, (), ("TLSv1.2", "Peer signature type: RSA\n")),
+        (Kind.CPS3, (), ("TLSv1.2", PKCS1)),
         (Kind.CPS4, (), ("TLSv1.3", "RSA-PSS")),
         (Kind.CPS4, ("-no_tls1_3",), ("TLSv1.2", "RSA-PSS")),
     ],
@@ -59,7 +64,7 @@ def test_s_server_accepts_the_card(
         card.faults.once(delay=0.8, ins=0x88 if kind is Kind.CPS3 else 0x2A)  # a card takes its time
         answer = child.next()
     assert answer.get("status") == 200, answer
-    assert all(word in answer["body"] for word in says), answer["body"]
+    assert all(re.search(word, answer["body"]) for word in says), answer["body"]
     assert f"{card.keys.authentication.certificate.serial_number:X}" in answer["body"].replace(":", "").upper()
     assert answer["block_ms"] < BLOCK_MS + SLACK_MS
 

@@ -93,14 +93,16 @@ class Page:
             max_line_size=8 << 10,
         )
         await runner.setup()
+        server = None
         try:
             server = await self._listen(runner)
             self.port = server.sockets[0].getsockname()[1]
             self._started.set()
-            async with server:
-                await server.start_serving()
-                await asyncio.get_running_loop().create_future()
+            await server.start_serving()
+            await asyncio.get_running_loop().create_future()
         finally:
+            if server is not None:
+                server.close()  # without `wait_closed`, which from Python 3.12 on waits for the live views below
             self._live.stopping.set()
             await runner.cleanup()
 
