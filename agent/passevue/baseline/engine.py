@@ -93,7 +93,8 @@ class Engine:
 
     Args:
         see: gives the machine as it is now; asked before each round.
-        folder: where report, verdict and heartbeat are left.
+        folder: where report and heartbeat are left.
+        verdict_folder: where the verdict is left, when that is another.
         told: each change of state.
         canary: has the audit trail take a record; raises BoxError when it does not.
         clock, uptime_s: the wall clock, and CLOCK_BOOTTIME.
@@ -114,10 +115,12 @@ class Engine:
         uptime_s: Callable[[], float] = boot_time_s,
         tick_s: float = TICK_S,
         looking: Looking | None = None,
+        verdict_folder: Path | None = None,
     ) -> None:
         self._rules = tuple(rule for rule in rules if rule.check is not None)
         self._see = see
         self._folder = folder
+        self._verdict_folder = verdict_folder or folder
         self._named = name
         self._clock = clock
         self._told = told
@@ -297,7 +300,7 @@ class Engine:
         report, verdict = self.report.to_json(), self.verdict
 
         def leave() -> None:
-            write_verdict(self._folder, verdict)
+            write_verdict(self._verdict_folder, verdict)
             put(self._folder / REPORT, report)
 
         try:

@@ -9,7 +9,7 @@ from typing import Final
 from passevue import __version__
 from passevue.baseline.engine import REPORT, Canary, Engine, Name, Told
 from passevue.baseline.machine import Machine, Unmeasurable
-from passevue.baseline.places import baseline_folder
+from passevue.baseline.places import baseline_folder, verdict_folder
 from passevue.baseline.report import Report, read_report
 from passevue.baseline.rules import CATALOGUE
 from passevue.baseline.verdict import Leave
@@ -34,12 +34,17 @@ def open_engine(
         return Machine(root, now=clock(), config=config, config_path=config_path)
 
     name = Name(config.box.oid, image_of(see()))
-    return Engine(CATALOGUE, see, baseline_folder(config), name, clock=clock, told=told, canary=canary)
+    return Engine(
+        CATALOGUE, see, baseline_folder(config), name, clock=clock, told=told, canary=canary,
+        verdict_folder=verdict_folder(config, root),
+    )  # fmt: skip
 
 
 def open_leave(config: Config, clock: Callable[[], datetime], root: Path = ROOT) -> Leave:
     """What the engine's verdict allows a process of this box. Blocks. Raises: OSError."""
-    return Leave(baseline_folder(config), strict=Machine(root, now=clock()).appliance)
+    folder = verdict_folder(config, root)
+    strict = Machine(root, now=clock()).appliance
+    return Leave(folder, strict=strict, of_this_boot=folder != baseline_folder(config))
 
 
 def image_of(machine: Machine) -> str:

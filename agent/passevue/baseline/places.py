@@ -6,11 +6,19 @@ from typing import Final
 from passevue.config import Config
 
 FOLDER: Final = "baseline"
+RUNTIME: Final = "/run/passevue-baseline"
 
 
 def baseline_folder(config: Config) -> Path:
-    """Report, verdict and heartbeat."""
+    """Report and heartbeat."""
     return config.box.data_dir / FOLDER
+
+
+def verdict_folder(config: Config, root: Path) -> Path:
+    """Where the verdict is left: on the appliance in a folder of this boot, which the engine's user alone writes and
+    which zones see that are shown nothing of the kernel (`ProcSubset=pid`); elsewhere beside the report. Blocks."""
+    this_boot = root / RUNTIME.lstrip("/")
+    return this_boot if this_boot.is_dir() else baseline_folder(config)
 
 
 def audit_folder(config: Config) -> Path:

@@ -8,6 +8,7 @@
 Rules (security-baseline.md § 1.5):
 - On the appliance no verdict is a no: a file that is missing, unreadable, of another boot, past its time or left by
   anybody but the engine's own user closes the national side. Its age is told by CLOCK_BOOTTIME, which nobody sets.
+- It lies in a folder of this boot (`places.RUNTIME`), since zones that are shown nothing of the kernel know no boot id.
 - Elsewhere nothing is ever closed or held.
 - The file is read again every second on a thread; whoever asks gets what was read last.
 """
@@ -68,8 +69,8 @@ def write_verdict(folder: Path, verdict: Verdict) -> None:
     put(folder / NAME, verdict.to_json())
 
 
-def read_verdict(path: Path, boot_id: str, uptime_s: float, owners: frozenset[int]) -> Verdict:
-    """The verdict of this boot. Blocks.
+def read_verdict(path: Path, boot_id: str | None, uptime_s: float, owners: frozenset[int]) -> Verdict:
+    """The verdict of this boot. Blocks. `boot_id` None: nothing in that folder is older than this boot.
 
     Raises:
         TrustError: there is none that may be believed now; the message says why.
@@ -83,7 +84,7 @@ def read_verdict(path: Path, boot_id: str, uptime_s: float, owners: frozenset[in
             verdict = _parsed(file.read(MAX_BYTES))
     except OSError as err:
         raise TrustError(f"there is no verdict: {err.strerror}") from err
-    if not boot_id or verdict.boot_id != boot_id:
+    if boot_id is not None and (not boot_id or verdict.boot_id != boot_id):
         raise TrustError("the verdict is of another boot")
     if not uptime_s <= verdict.good_until_s:
         raise TrustError("the verdict is too old")
@@ -122,6 +123,7 @@ class Leave:
         folder: where the engine leaves the verdict.
         strict: whether this is the appliance.
         uptime_s, boot_id: CLOCK_BOOTTIME, and of which boot; read on a thread.
+        of_this_boot: the folder is new at each boot, so that what lies in it is; `boot_id` is not asked.
     """
 
     name = "leave"
@@ -133,12 +135,14 @@ class Leave:
         strict: bool,
         uptime_s: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
         boot_id: Callable[[], str] = lambda: BOOT_ID.read_text(encoding="ascii").strip(),
+        of_this_boot: bool = False,
         ask_every_s: float = ASK_EVERY_S,
     ) -> None:
         self._path = folder / NAME
         self._strict = strict
         self._uptime_s = uptime_s
         self._boot_id = boot_id
+        self._of_this_boot = of_this_boot
         self._ask_every_s = ask_every_s
         self._verdict: Verdict | None = None
         self._told: tuple[str, ...] | None = None
@@ -175,7 +179,8 @@ class Leave:
 
     def _read(self) -> Verdict | None:
         try:
-            return read_verdict(self._path, self._boot_id(), self._uptime_s(), engine_users())
+            boot_id = None if self._of_this_boot else self._boot_id()
+            return read_verdict(self._path, boot_id, self._uptime_s(), engine_users())
         except (TrustError, OSError):
             return None
 
