@@ -39,7 +39,7 @@ from tests.image import console, firmware
 from tests.image.console import Console
 from tests.image.qmp import Qmp
 from tests.image.state import State
-from tests.image.tpm import Tpm
+from tests.image.tpm import Tpm, dies_with_us
 from tests.peers.card_vscard import VscardLink
 
 HOST = "10.0.2.2"  # this machine, as the guest sees it
@@ -123,7 +123,9 @@ class Machine:
             arguments.append("-S")  # nothing runs before it is loaded
         (self.state.folder / "command").write_text(" ".join(arguments) + "\n")
         with (self.state.folder / "qemu.log").open("ab") as log:
-            self._qemu = await asyncio.create_subprocess_exec(*arguments, stdout=log, stderr=log)
+            self._qemu = await asyncio.create_subprocess_exec(
+                *arguments, stdout=log, stderr=log, preexec_fn=dies_with_us
+            )
         self.switched_on = time.monotonic()
         await self._connect()
         if snapshot:
@@ -315,6 +317,7 @@ class Machine:
             *("--file", str(self.state.fickle), "--socket", str(self._run / "disk.sock")),
             *("--seed", f"{self.seed}/{self.cuts}"),
             stdout=asyncio.subprocess.PIPE,
+            preexec_fn=dies_with_us,
         )
         assert self._disk.stdout
         async with asyncio.timeout(30):

@@ -1,0 +1,63 @@
+"""A box is made nobody's again, before it is sold or sent in: no key opens what was on its disk (STOR-08)."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from tests.image.configured import put
+from tests.image.disk_edit import DiskEdit
+from tests.image.lab import BOOT_S, Lab
+from tests.image.machine import Machine
+from tests.image.test_tampering import stays_shut
+from tests.image.test_update import up
+
+HEADER_BYTES = 16 << 20  # LUKS2: both headers and all key slots
+ORDER = "/var/lib/passevue/orders/erase.json"
+
+
+def luks_uuid(header: bytes) -> str:
+    """LUKS2 on-disk format § 2.1: at 168, 40 bytes."""
+    return header[168:208].rstrip(b"\0").decode()
+
+
+async def order(machine: Machine, serial: str) -> None:
+    """As the page leaves it, once somebody has typed the serial."""
+    now = datetime.fromtimestamp(int((await machine.console.run("date", "+%s")).out), UTC) - timedelta(seconds=1)
+    told = {
+        "schema": 1,
+        "id": uuid.uuid4().hex,
+        "at": now.isoformat(),
+        "by": "site-admin",
+        "values": {"serial": serial},
+    }
+    await put(machine, ORDER, json.dumps(told).encode(), owner="passevue-page:passevue")
+
+
+async def test_an_erased_box_starts_as_from_the_factory_and_its_old_keys_open_nothing(lab: Lab) -> None:
+    state = lab.provisioned("erase")
+    disk = DiskEdit(state.disk)
+    before = disk.read(disk.partition("passevue-var").start, HEADER_BYTES)
+    async with lab.machine(state) as machine:
+        await machine.switch_on()
+        await up(machine)
+        serial = (await machine.console.run("cat", "/etc/machine-id")).out[:12].upper()
+        await order(machine, "FFFF-FFFF-FFFF")
+        said = await machine.console.run(
+            "sh", "-c", "sleep 30; cryptsetup luksUUID /dev/disk/by-partlabel/passevue-var"
+        )
+        assert said.out.strip() == luks_uuid(before), "somebody else's serial has erased this box"
+        after = len(machine.qmp.events)
+        await order(machine, serial)
+        await machine.resets(300, after)
+        await up(machine)
+        await machine.serves("/healthz", BOOT_S)
+        configured = await machine.console.run("test", "-e", "/var/lib/passevue/config/passevue.toml", check=False)
+        assert configured.code, "the configuration is still there"
+        await machine.console.run("systemctl", "poweroff", check=False)
+        await machine.gone(300)
+    now = disk.read(disk.partition("passevue-var").start, HEADER_BYTES)
+    assert luks_uuid(now) != luks_uuid(before)
+    assert before[4096:16384] not in now, "the old header's description is still there"
+    disk.write(disk.partition("passevue-var").start, before)  # a copy that somebody made
+    async with lab.machine(state) as machine:
+        await stays_shut(machine, lab)
