@@ -148,7 +148,9 @@ def _early_units(machine: Machine) -> str:
 
 def _luks(machine: Machine) -> str:
     return json.dumps(
-        luks.without_secrets(machine.ask_json("cryptsetup", "luksDump", "--dump-json-metadata", VAR_PARTITION))
+        luks.without_secrets(
+            machine.ask_json("cryptsetup", "luksDump", "--disable-locks", "--dump-json-metadata", VAR_PARTITION)
+        )
     )
 
 
