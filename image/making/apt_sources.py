@@ -1,8 +1,9 @@
 """Where packages come from: the build machine's own apt configuration, for Debian 13 instead of its own release.
 
-No mirror is named in this repository. The entries of /etc/apt that name the running Debian release (`bookworm`, `bookworm-updates`,
-`bookworm-security` …) are taken over with the wanted release in its place; others (third parties) are left out. Both formats of apt
-are read: one-line `.list` and deb822 `.sources`. Proxies, credentials and certificate settings of apt come along.
+No mirror is named in this repository. The entries of /etc/apt that name the running Debian release (`bookworm`,
+`bookworm-updates`, `bookworm-security` …) are taken over with the wanted release in its place; others (third parties)
+are left out. Both formats of apt are read: one-line `.list` and deb822 `.sources`. Proxies, credentials and certificate
+settings of apt come along.
 """
 
 import re
@@ -30,9 +31,8 @@ class Source:
     keyring: str
 
     def entry(self, release: str) -> str:
-        return (
-            f"Types: deb\nURIs: {self.uri}\nSuites: {release}{self.pocket}\nComponents: main\nSigned-By: {self.keyring}\n"
-        )
+        fields = {"Types": "deb", "URIs": self.uri, "Suites": release + self.pocket, "Components": "main"}
+        return "".join(f"{name}: {value}\n" for name, value in (fields | {"Signed-By": self.keyring}).items())
 
 
 def running_release(os_release: str) -> str:
@@ -73,7 +73,7 @@ def write(folder: Path, release: str, apt: Path = Path("/etc/apt"), os_release: 
     listed.parent.mkdir(parents=True)
     found = sources(apt, running_release(os_release.read_text()))
     listed.write_text("\n".join(source.entry(release) for source in found))
-    settings = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    settings = subprocess.run(["/usr/bin/apt-config", "dump"], capture_output=True, text=True, check=True).stdout
     (etc / "apt.conf.d").mkdir()
     wanted = [line for line in settings.splitlines() if re.match(TRANSPORT, line)]
     (etc / "apt.conf.d/90-build-machine").write_text("\n".join(wanted) + "\n")

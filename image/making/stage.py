@@ -1,0 +1,98 @@
+"""Everything of ours as it lands in the image, in build/stage: agent and wheels, units, readers, updater, public keys."""
+
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+from making.ground import BUILD, REPOSITORY, Order, copy, remove, run, step, tracked
+
+PYTHON = "3.13"  # Debian 13's
+FROM_DEBIAN = ("pyscard",)  # has no wheel for Linux; python3-pyscard is in mkosi.conf
+ELSEWHERE = ("colorama", "tzdata", "psycopg", "psycopg-binary")  # Windows; the queue's other engine, for hosted boxes
+STAGE = BUILD / "stage"
+WHEELS = BUILD / "cache/wheels"
+PIP = BUILD / "pip/bin/pip"
+OVERLAYS = ("systemd", "image/rauc/overlay")  # trees laid out as they land
+HARDWARE = {
+    "hw/readers/*.toml": "usr/share/passevue/hw/readers",
+    "hw/udev/*.rules": "usr/lib/udev/rules.d",
+    "hw/polkit/*.rules": "usr/share/polkit-1/rules.d",
+}
+
+
+def version() -> str:
+    """The agent's."""
+    return str(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
+
+
+def get_wheels() -> None:
+    """The agent's dependencies for the image's Python, by agent/requirements.txt; kept for the next build."""
+    entries = re.split(r"\n(?=\S)", (REPOSITORY / "agent/requirements.txt").read_text())
+    wanted = [entry for entry in entries if re.split(r"[=\s]", entry)[0] not in (*FROM_DEBIAN, *ELSEWHERE)]
+    listed = WHEELS / "requirements.txt"
+    if listed.exists() and listed.read_text() == "\n".join(wanted) and PIP.exists():
+        return
+    with step(f"{len(wanted)} hashed wheels for Python {PYTHON}"):
+        if not PIP.exists():
+            run([sys.executable, "-m", "venv", PIP.parents[1]], "pip")
+        WHEELS.mkdir(parents=True, exist_ok=True)
+        draft = WHEELS / "requirements.part"
+        draft.write_text("\n".join(wanted))
+        run([PIP, "download", "--require-hashes", "-r", draft, "-d", WHEELS, *_target()], "wheels")
+        draft.rename(listed)
+
+
+def lay_out(order: Order) -> Path:
+    with step("the agent, its units and readers"):
+        remove(STAGE)
+        _agent(STAGE / "usr/lib/passevue/python")
+        for tree in OVERLAYS:
+            for name in tracked(tree):
+                inner = Path(name).relative_to(tree)
+                if inner.parts[0] in ("usr", "etc"):
+                    copy(REPOSITORY / name, STAGE / inner)
+        for pattern, place in HARDWARE.items():
+            for file in sorted(REPOSITORY.glob(pattern)):
+                copy(file, STAGE / place / file.name)
+        _keys(order)
+    return STAGE
+
+
+def _agent(place: Path) -> None:
+    place.mkdir(parents=True)
+    listed = WHEELS / "requirements.txt"
+    offline = ["--no-index", "--find-links", WHEELS, "--require-hashes", "-r", listed, "--no-compile"]
+    run([PIP, "install", *offline, "--target", place, *_target()], "install")
+    _slim(place)
+    for name in tracked("agent/passevue"):
+        copy(REPOSITORY / name, place / Path(name).relative_to("agent"))
+    told = place / f"passevue-{version()}.dist-info/METADATA"
+    told.parent.mkdir()
+    told.write_text(f"Metadata-Version: 2.1\nName: passevue\nVersion: {version()}\n")
+
+
+def _slim(place: Path) -> None:
+    """What wheels carry and nothing here reads: commands, tests, sources of compiled parts, pygments' lexers."""
+    for folder in [place / "bin", *place.glob("**/tests"), *place.glob("**/data/test_files")]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for pattern in ("**/*.pyx", "**/*.pxd", "**/*.c", "**/*.h", "**/*.pyi", "pygments/lexers/[a-z]*.py"):
+        for file in place.glob(pattern):
+            file.unlink()
+
+
+def _keys(order: Order) -> None:
+    """Public halves only."""
+    for name in ("PK", "KEK", "db"):
+        copy(order.keys / f"{name}.auth", STAGE / f"efi/loader/keys/auto/{name}.auth", 0o644)
+    copy(order.keys / "manifest.pub", STAGE / "usr/share/passevue/manifest.pub", 0o644)
+    believed = (order.keys / "rauc-ca.crt").read_text() + (order.keys / "rauc-ca.crl").read_text()
+    (STAGE / "usr/share/passevue/rauc-ca.pem").write_text(believed)
+
+
+def _target() -> list[str]:
+    """pip's words for the image's Python and C library (2.41), whatever runs here."""
+    names = [f"manylinux_2_{minor}_x86_64" for minor in (41, 39, 38, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)]
+    platforms = [f"--platform={name}" for name in (*names, "manylinux2014_x86_64", "manylinux1_x86_64")]
+    return ["--only-binary=:all:", "--no-deps", f"--python-version={PYTHON}", "--implementation=cp", *platforms]
