@@ -1,4 +1,4 @@
-"""Everything of ours as it lands in the image, in build/stage: agent and wheels, units, readers, updater, public keys."""
+"""Everything of ours as it lands in the image, in build/stage: agent, wheels, units, readers, updater, public keys."""
 
 import re
 import shutil
