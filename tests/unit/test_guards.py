@@ -17,6 +17,15 @@ def test_an_identity_in_a_field_is_seen(no_identity_in_logs: LogGuard) -> None:
     no_identity_in_logs.wrong.clear()
 
 
+@pytest.mark.parametrize(
+    "text", ["RADIOLOGUE", "Camille", "899700367909", "99213845", "Bideault", "899700000017", "CARDAMOME", "Côme"]
+)
+def test_who_holds_a_card_or_a_phone_is_seen(no_identity_in_logs: LogGuard, text: str) -> None:
+    structlog.get_logger().info("signed_in", what=f"x {text}.")
+    assert len(no_identity_in_logs.wrong) == 1
+    no_identity_in_logs.wrong.clear()
+
+
 def test_an_identity_is_seen_even_while_a_test_captures_logs(no_identity_in_logs: LogGuard) -> None:
     with structlog.testing.capture_logs():
         structlog.get_logger().info("taken", ins="2 79 03 5121518989".replace(" ", "") + "89")

@@ -27,6 +27,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -55,7 +56,7 @@ class Readers:
         self._known = asyncio.Event()
         self._listeners: set[asyncio.Event] = set()
         self._sessions: dict[str, ReaderSession] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of who waits or works
         self._service_up = False
 
     @property
