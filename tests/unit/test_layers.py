@@ -33,7 +33,7 @@ UPSTREAM = {
     "queue": {"card", "intake", "document"},
     "national": {"card", "intake", "document", "queue"},
     "consult": {"card", "intake", "document", "queue", "national"},
-    "status": {"card", "intake", "document", "queue", "national"},
+    "status": {"card", "intake", "document", "queue", "national", "update", "provision"},
     "baseline": {"network", "card", "intake", "document", "queue", "national"},
     "update": {"card", "intake", "document", "queue"},
     "provision": {"card", "intake", "document", "queue", "update"},

@@ -14,6 +14,7 @@ from passevue.config import Config
 from passevue.errors import BoxError
 from passevue.status import logs
 from passevue.status.activation import passed_sockets
+from passevue.zones import first
 from passevue.zones.meeting import Meeting
 
 log = structlog.get_logger()
@@ -32,6 +33,10 @@ def run(
 ) -> None:
     """Fait tourner le boîtier, jusqu'à un signal d'arrêt."""
     logs.set_up(level=logging.DEBUG if debug else logging.INFO)
+    if first.is_unclaimed(config_path, part or ()):
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(first.run(part or ()))
+        return
     config = configuration(config_path)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -65,6 +65,7 @@ class Gate:
         place: Place,
         noted: Noted,
         *,
+        on_trial: bool,
         within: timedelta = WITHIN,
         steady: timedelta = STEADY,
         again_s: float = AGAIN_S,
@@ -74,7 +75,7 @@ class Gate:
         self._within = within
         self._steady = steady
         self._again_s = again_s
-        self._on_trial = place.machine.on_trial
+        self.on_trial = on_trial
         self._kept: tuple[Any, ...] = ()
 
     async def run(self) -> Standing:
@@ -93,9 +94,9 @@ class Gate:
             found = faults(seen, self._noted)
             passed = timedelta(seconds=time.monotonic() - started)
             standing = after(
-                standing, found, zero + passed, on_trial=self._on_trial, within=self._within, steady=self._steady
+                standing, found, zero + passed, on_trial=self.on_trial, within=self._within, steady=self._steady
             )
-            self._keep(standing)
+            await asyncio.to_thread(self._keep, standing)
             if standing.word is not Word.LOOKING:
                 return standing
             await asyncio.sleep(self._again_s)
@@ -112,11 +113,11 @@ class Gate:
             "word": standing.word,
             "faults": [asdict(fault) for fault in standing.faults],
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "on_trial": self._on_trial,
+            "on_trial": self.on_trial,
         }
         for fault in standing.faults:
             log.warning("gate_fault", rule=fault.check, reason=fault.seen)
-        log.info("gate_word", result=str(standing.word), state="on trial" if self._on_trial else "proved")
+        log.info("gate_word", result=str(standing.word), state="on trial" if self.on_trial else "proved")
         try:
             write_synced(health_file(self._place.data_dir), json.dumps(told).encode())
         except StoreError as err:
@@ -132,10 +133,10 @@ async def has_fallback() -> bool:
         return True
 
 
-async def judge(gate: Gate, *, on_trial: bool) -> int:
+async def judge(gate: Gate) -> int:
     """The exit code."""
     standing = await gate.run()
-    if standing.word is Word.PASSED or not on_trial:
+    if standing.word is Word.PASSED or not gate.on_trial:
         return 0
     return 1 if await has_fallback() else 0
 
@@ -155,11 +156,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     gate = Gate(
         place,
         _noted(asked.data_dir, machine),
+        on_trial=machine.on_trial,
         within=timedelta(seconds=asked.within),
         steady=timedelta(seconds=asked.steady),
         again_s=asked.again,
     )
-    return asyncio.run(judge(gate, on_trial=machine.on_trial))
+    return asyncio.run(judge(gate))
 
 
 def _config(path: Path) -> config.Config | None:

@@ -11,7 +11,7 @@ import sqlite3
 import ssl
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,20 +46,24 @@ class Place:
 
 async def look(place: Place, now: datetime, bus: Bus | None) -> Seen:
     """Everything once."""
+    seen = await asyncio.to_thread(_files, place, now)
     alive = {name: await answers(port) for name, port in place.ports.items()}
+    return replace(seen, units=await units(place, bus), page=await page_answers(place.page_port), listeners=alive)
+
+
+def _files(place: Place, now: datetime) -> Seen:
+    """What is read from files."""
+    root = place.machine.root
     return Seen(
         now=now,
-        units=await units(place, bus),
-        page=await page_answers(place.page_port),
-        listeners=alive,
-        store=await asyncio.to_thread(store_fault, place),
-        last_entry=await asyncio.to_thread(last_entry, place),
+        store=store_fault(place),
+        last_entry=last_entry(place),
         failing_rules=failing_rules(place.data_dir, place.machine.boot_id),
         neighbours_up=neighbours_up(place.data_dir),
-        readers=readers(place.machine.root),
-        memory_free=memory_available(place.machine.root),
-        built_at=built_at(place.machine.root),
-        writes=await asyncio.to_thread(_writes, place.data_dir),
+        readers=readers(root),
+        memory_free=memory_available(root),
+        built_at=built_at(root),
+        writes=_writes(place.data_dir),
     )
 
 
@@ -91,14 +95,14 @@ async def units(place: Place, bus: Bus | None) -> tuple[Unit, ...] | None:
     return tuple(found)
 
 
-async def answers(port: int, host: str = LOOPBACK) -> bool:
+async def answers(port: int, host: str = LOOPBACK, within_s: float = ANSWER_S) -> bool:
     """Whether a process answers there: it notices that we hang up, and hangs up too.
 
     A socket that systemd holds takes connections while nobody is behind it, so connecting proves nothing; and a
     message would be traced as refused.
     """
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(host, port)
             with closing(writer):
                 writer.write_eof()

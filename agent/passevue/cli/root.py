@@ -1,0 +1,112 @@
+"""The small programs that systemd runs as root for one order of the page, joined to the audit trail. Not commands of
+`passevue`.
+
+/usr/lib/passevue/{configure,recovery,erase,console} call them; what each does is in `provision`.
+"""
+
+import grp
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from passevue import config as settings
+from passevue.config import Config
+from passevue.errors import ConfigError, StoreError
+from passevue.provision import configure as configuring
+from passevue.provision import console as screen
+from passevue.provision import erase as erasing
+from passevue.provision import recovery as recovering
+from passevue.status import audit
+from passevue.status.audit_trail import AuditTrail
+from passevue.status.local_account import LocalAccount
+from passevue.update.machine import Machine
+from passevue.zones.part import Part, user_of
+
+DATA_DIR = configuring.DATA_DIR
+PAGE_PORT = 443
+UNCLAIMED = "2.25.0"  # of a box that has no OID yet
+
+
+def configure() -> int:
+    machine = Machine()
+    desk = configuring.Desk(DATA_DIR, machine, _trace(), configuring.seal, _group())
+    return configuring.work(DATA_DIR, desk, (user_of(Part.PAGE),), _now())
+
+
+def recovery() -> int:
+    return recovering.work(DATA_DIR, recovering.KEPT, user_of(Part.PAGE), _trace(), _now())
+
+
+def erase() -> int:
+    import slots.places  # type: ignore[import-not-found]  # image/rauc/overlay, beside the program
+
+    return erasing.work(DATA_DIR, user_of(Part.PAGE), _trace(), _now(), slots.places)
+
+
+def console() -> int:
+    machine = Machine()
+    found = _configuration()
+    account = LocalAccount(DATA_DIR)
+    certificate = DATA_DIR / "page/first.crt"
+    if found is not None and found.page.tls is not None:
+        certificate = found.page.tls.certificate
+    shown = screen.Screen(
+        machine.serial,
+        machine.version,
+        screen.addresses(_text(Path("/proc/self/net/fib_trie"))),
+        PAGE_PORT,
+        screen.fingerprint(certificate),
+        account.code(),
+    )
+    sys.stdout.write(screen.text(shown))
+    return 0
+
+
+def _trace() -> Callable[[str, str, str], None]:
+    """Writes to the audit trail at once; what cannot be written does not happen.
+
+    Raises (when called):
+        StoreError: the trail takes nothing.
+    """
+    found = _configuration()
+    source = found.box.oid if found is not None else UNCLAIMED
+
+    def trace(what: str, by: str, said: str) -> None:
+        event = audit.machine_changed(_now(), what, by, said)
+        try:
+            AuditTrail(DATA_DIR / "audit", source).append([audit.to_xml(event, source)])
+        except OSError as err:
+            raise StoreError(
+                "the audit trail takes nothing", hint="Le journal d’audit ne s’écrit pas : rien n’a été fait."
+            ) from err
+
+    return trace
+
+
+def _configuration() -> Config | None:
+    path = DATA_DIR / "config/passevue.toml"
+    if not path.exists():
+        return None
+    try:
+        return settings.load(path)
+    except ConfigError:
+        return None
+
+
+def _group() -> int:
+    try:
+        return grp.getgrnam("passevue").gr_gid
+    except KeyError:
+        return -1
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

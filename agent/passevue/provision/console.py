@@ -1,0 +1,95 @@
+"""What stands on the box's own screen: where its page is, by what its certificate is known, and the code for who
+comes first.
+
+Text and a QR code, for a phone that has no key board to copy 80 bits with. Whoever sees the screen stands at the box:
+that is the proof which the claim asks for. Once the box is somebody's, the code is gone from here too.
+"""
+
+import hashlib
+import io
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import segno
+
+_LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What is shown."""
+
+    serial: str
+    version: str
+    addresses: tuple[str, ...]
+    port: int
+    fingerprint: str  # SHA-256 of the page's certificate, hexadecimal; "" without https
+    code: str  # "" once the box is claimed
+
+
+def text(screen: Screen) -> str:
+    """Lines of at most 80 columns."""
+    urls = [url(address, screen.port) for address in screen.addresses]
+    lines = ["", f"  PASSEVUE {screen.version}   boîtier {screen.serial}", ""]
+    if urls:
+        lines.append("  Page du boîtier :  " + "   ".join(urls[:2]))
+    else:
+        lines.append("  Pas encore d'adresse : vérifiez le câble du réseau.")
+    if screen.fingerprint:
+        lines += ["  Empreinte du certificat (SHA-256), à comparer dans le navigateur :", *_grouped(screen.fingerprint)]
+    if screen.code:
+        lines += ["", f"  Code de première connexion :  {screen.code}", ""]
+        lines += _qr(
+            "\n".join([*urls[:1], f"SN {screen.serial}", f"SHA256 {screen.fingerprint}", f"CODE {screen.code}"])
+        )
+    return "\n".join([*lines, ""])
+
+
+def url(address: str, port: int) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"https://{host}/" if port == 443 else f"https://{host}:{port}/"
+
+
+def fingerprint(certificate: Path) -> str:
+    """Of the first certificate in a PEM file; "" when there is none to read."""
+    try:
+        pem = certificate.read_text(encoding="ascii")[: 1 << 20]
+        first = pem[pem.index("-----BEGIN CERTIFICATE-----") : pem.index("-----END CERTIFICATE-----") + 25]
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
+    except (OSError, ValueError):
+        return ""
+
+
+def addresses(fib_trie: str) -> tuple[str, ...]:
+    """Our own IPv4 addresses in /proc/net/fib_trie, without loopback (a leaf, then what kinds of route end there)."""
+    found: list[str] = []
+    leaf = ""
+    for line in fib_trie.splitlines():
+        words = line.split()
+        if words[:1] == ["|--"] and len(words) > 1:
+            leaf = words[1]
+        elif words[:3] == ["/32", "host", "LOCAL"] and leaf not in found and _shown(leaf):
+            found.append(leaf)
+    return tuple(found)
+
+
+def _shown(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) not in _LOOPBACK
+    except ValueError:
+        return False
+
+
+def _grouped(digits: str) -> Sequence[str]:
+    fours = [digits[at : at + 4].upper() for at in range(0, len(digits), 4)]
+    return ["    " + " ".join(fours[:8]), "    " + " ".join(fours[8:])]
+
+
+def _qr(content: str) -> Sequence[str]:
+    """Two modules a character, dark on light as scanners want it, in half blocks that every console font has."""
+    drawn = io.StringIO()
+    segno.make(content, error="l", micro=False).terminal(drawn, border=2, compact=True)
+    return drawn.getvalue().splitlines()

@@ -1,0 +1,333 @@
+"""The page of a box without a configuration: who takes charge of it, its configuration, its recovery key. No session,
+no cookie.
+
+    GET  /                what box this is, and the next thing to do
+    POST /claim           code of the screen, password, key of who may configure: once
+    POST /configuration   site password, provisioning file and signature
+    POST /recovery        site password; `show` or `noted`
+    GET  /health          200; /static/…
+
+Every form carries the proof itself (the code, the password), so none can be sent by another page in somebody's name;
+all the same it must come from this page. Five failures pause an address. What is asked is left as an order
+(`update.orders`) for a root program, whose answer is waited for and shown: this process has no right to change the
+machine.
+"""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import structlog
+from aiohttp import BodyPartReader, web
+
+from passevue import __version__
+from passevue.errors import BoxError, Refused, StoreError, Unreadable
+from passevue.provision import package
+from passevue.provision.recovery import SHOWN
+from passevue.status.attempts import Attempts
+from passevue.status.browser import FORM_POLICY, add_headers, language
+from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
+from passevue.status.form import posted, wipe
+from passevue.status.front import asked, check_origin
+from passevue.status.local_account import LocalAccount
+from passevue.status.logs import AccessLog
+from passevue.status.page import our_names
+from passevue.status.view import STATIC, TEMPLATES
+from passevue.status.words import Language, pick
+from passevue.update.orders import Orders, Wish
+
+ANSWER_S = 20.0
+WITHIN_S = 60.0
+SITE = "site-admin"
+
+log = structlog.get_logger()
+
+Notice = tuple[str, str]  # tone: act or fine; text
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Which box this is."""
+
+    data_dir: Path
+    serial: str
+    fingerprint: str
+
+
+class FirstPage:
+    """A part: `run` returns only when cancelled."""
+
+    name = "first-page"
+
+    def __init__(
+        self, box: Box, context: ssl.SSLContext | None, clock: Callable[[], datetime], *,
+        sock: socket.socket | None = None, host: str = "127.0.0.1", port: int = 0, answer_s: float = ANSWER_S,
+    ) -> None:  # fmt: skip
+        """`context` None: plain http, on this machine only. `sock`: already listening."""
+        self._box = box
+        self._context = context
+        self._clock = clock
+        self._sock = sock
+        self._place = (host, port)
+        self._answer_s = answer_s
+        self._account = LocalAccount(box.data_dir)
+        self._orders = Orders(box.data_dir)
+        self._attempts = Attempts()
+        limits = Limits()
+        self._door, self._bucket, self._limits = Door(limits), Bucket(limits), limits
+        self._names = our_names("passevue.local")
+        self._started = asyncio.Event()
+        self.port = 0
+
+    async def started(self) -> None:
+        await self._started.wait()
+
+    async def run(self) -> None:
+        await self._account.start()
+        runner = web.AppRunner(
+            self.app(), access_log_class=AccessLog, handle_signals=False, keepalive_timeout=self._limits.keep_alive_s,
+            shutdown_timeout=2.0, max_field_size=8 << 10, max_line_size=8 << 10,
+        )  # fmt: skip
+        await runner.setup()
+        try:
+            assert runner.server is not None  # noqa: S101 - set by setup()
+            protocols = factory(self._door, runner.server)
+            loop = asyncio.get_running_loop()
+            if self._sock is not None:
+                server = await loop.create_server(protocols, sock=self._sock, ssl=self._context)
+            else:
+                server = await loop.create_server(protocols, *self._place, ssl=self._context)
+            self.port = server.sockets[0].getsockname()[1]
+            self._started.set()
+            async with server:
+                await server.start_serving()
+                await loop.create_future()
+        finally:
+            await runner.cleanup()
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[self._guard], client_max_size=1024)
+        app.on_response_prepare.append(add_headers)
+        app.router.add_get("/", self._show)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/static/{name}", self._static)
+        app.router.add_post("/claim", self._claim)
+        app.router.add_post("/configuration", self._configure)
+        app.router.add_post("/recovery", self._recovery)
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self._door.spoke(request)
+        if not is_our_host(request.headers.get("Host"), self._names):
+            raise web.HTTPMisdirectedRequest(text="This host name is not this box's.\n")
+        if not self._bucket.take(request.remote or "", monotonic()):
+            raise web.HTTPTooManyRequests(text="Too many requests.\n", headers={"Retry-After": "2"})
+        if request.method == "POST":
+            check_origin(request)
+        return await handler(request)  # type: ignore[no-any-return]
+
+    # --- what is shown
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
+
+    async def _static(self, request: web.Request) -> web.Response:
+        for file in STATIC.values():
+            if file.name == request.match_info["name"]:
+                headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+                return web.Response(body=file.content, content_type=file.content_type, charset="utf-8", headers=headers)
+        raise web.HTTPNotFound
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return await self._page(request)
+
+    async def _page(self, request: web.Request, notice: Notice | None = None, recovery: str = "") -> web.Response:
+        lang = language(request)
+
+        def t(french: str, english: str) -> str:
+            return pick((french, english), lang)
+
+        html = TEMPLATES.get_template("first.html").render(
+            t=t, lang=lang.value, box=self._box.serial, version=__version__, path="/", asked=asked(request),
+            files={name: file.name for name, file in STATIC.items()}, serial=self._box.serial,
+            fingerprint=_grouped(self._box.fingerprint), claimed=await self._account.claimed(),
+            notice={"tone": notice[0], "text": notice[1]} if notice else None, recovery=recovery,
+        )  # fmt: skip
+        headers = {"Cache-Control": "no-store", "Content-Security-Policy": FORM_POLICY, "Vary": "Accept-Language"}
+        return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
+
+    # --- what is asked
+
+    async def _claim(self, request: web.Request) -> web.StreamResponse:
+        try:
+            async with posted(request, ("code", "password", "again")) as form:
+                self._may_try(request)
+                if form.secret("password") != form.secret("again"):
+                    raise Refused("password-differs", "not the same", hint="Les deux mots de passe diffèrent.")
+                key = package.key_pem(package.trusted_key(_pem(form.text("key", 2000)))).decode()
+                if not await self._account.claim(form.secret("code"), form.secret("password"), self._clock()):
+                    self._failed(request)
+                    raise Refused("claim-code", "a wrong code", hint="Ce code n’est pas celui de l’écran du boîtier.")
+            self._attempts.succeeded(request.remote or "")
+            await self._ordered(Wish.CONFIGURE, {"key": key})
+        except BoxError as err:
+            return await self._page(request, ("act", err.hint or _FAILED))
+        log.info("box_claimed")
+        return await self._page(request, ("fine", _said(request, "Ce boîtier est à vous.", "This box is yours.")))
+
+    async def _configure(self, request: web.Request) -> web.StreamResponse:
+        try:
+            self._may_try(request)
+            values = await self._received(request)
+            await self._ordered(Wish.CONFIGURE, values)
+        except BoxError as err:
+            return await self._page(request, ("act", err.hint or _FAILED))
+        told = _said(
+            request,
+            "Configuration en place : le boîtier démarre. Cette page change d’adresse si la configuration le dit.",
+            "The configuration is in place: the box starts. This page moves if the configuration says so.",
+        )
+        return await self._page(request, ("fine", told))
+
+    async def _recovery(self, request: web.Request) -> web.StreamResponse:
+        try:
+            async with posted(request, ("password",)) as form:
+                self._may_try(request)
+                act = "noted" if form.text("act") == "noted" else "show"
+                await self._proved(request, form.secret("password"))
+            await self._ordered(Wish.RECOVERY, {"act": act})
+            key = await asyncio.to_thread(_read, self._box.data_dir / SHOWN) if act == "show" else ""
+        except BoxError as err:
+            return await self._page(request, ("act", err.hint or _FAILED))
+        told = _said(request, "La clé est oubliée.", "The key is forgotten.") if act == "noted" else ""
+        return await self._page(request, ("fine", told) if told else None, key)
+
+    async def _received(self, request: web.Request) -> dict[str, str]:
+        """The uploaded files among the orders: the password first, so that nothing of a stranger's is kept.
+
+        Raises:
+            Refused, Unreadable, StoreError.
+        """
+        if not request.content_type.startswith("multipart/"):
+            raise Unreadable("not a multipart form", hint="Choisissez le fichier et sa signature.")
+        found: dict[str, str] = {}
+        proved = False
+        async with asyncio.timeout(WITHIN_S):
+            parts = await request.multipart()
+            for _ in range(8):
+                part = await parts.next()
+                if part is None:
+                    break
+                if not isinstance(part, BodyPartReader):
+                    raise Unreadable("a form in a form")
+                if part.name == "password" and not proved:
+                    await self._proved(request, bytearray(await _bytes(part, 512)))
+                    proved = True
+                elif part.name in ("document", "signature") and proved and part.name not in found:
+                    most = package.MAX_BYTES if part.name == "document" else package.MAX_SIGNATURE
+                    found[part.name] = await asyncio.to_thread(self._kept, await _bytes(part, most), part.name)
+        if set(found) != {"document", "signature"}:
+            raise Unreadable("two files are expected", hint="Choisissez le fichier et sa signature.")
+        return found
+
+    def _kept(self, content: bytes, kind: str) -> str:
+        try:
+            path, file = self._orders.draft(".toml" if kind == "document" else ".sig")
+            with file:
+                file.write(content)
+        except OSError as err:
+            raise StoreError(f"an upload cannot be kept: {err.strerror}") from err
+        return path.name
+
+    async def _proved(self, request: web.Request, password: bytearray) -> None:
+        """Raises: Refused: `password`."""
+        try:
+            if not await self._account.fits(password):
+                self._failed(request)
+                raise Refused("password", "a wrong password", hint="Ce n’est pas le mot de passe du site.")
+        finally:
+            wipe(password)
+        self._attempts.succeeded(request.remote or "")
+
+    def _may_try(self, request: web.Request) -> None:
+        wait_s = self._attempts.wait_s(request.remote or "", monotonic())
+        if wait_s > 0:
+            minutes = int(wait_s // 60) + 1
+            raise Refused("wait", "too many failures", hint=f"Trop d’essais : attendez {minutes} minutes.")
+
+    def _failed(self, request: web.Request) -> None:
+        self._attempts.failed(request.remote or "", monotonic())
+
+    async def _ordered(self, wish: Wish, values: dict[str, str]) -> None:
+        """Leaves the order and waits for what came of it.
+
+        Raises:
+            Refused: it was refused, with its words. StoreError: nobody carried it out.
+        """
+        order = await asyncio.to_thread(self._orders.put, wish, SITE, self._clock(), values)
+        path = self._box.data_dir / "config" / f"done-{wish}.json"
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._answer_s
+        while loop.time() < end:
+            told = await asyncio.to_thread(_json, path)
+            if told.get("id") == order.id:
+                if told.get("ok") is True:
+                    return
+                raise Refused(str(told.get("code", "")), "the machine refused", hint=str(told.get("hint", ""))[:500])
+            await asyncio.sleep(0.2)
+        raise StoreError("nobody carried the order out", hint="Le boîtier ne répond pas : réessayez, ou redémarrez-le.")
+
+
+_FAILED = "L’opération a échoué ; rien n’a changé."
+
+
+def _pem(text: str) -> bytes:
+    """A PEM pasted into a form, whose line ends may be gone."""
+    begin, end = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
+    inner = text.partition(begin)[2].partition(end)[0]
+    return f"{begin}\n{''.join(inner.split())}\n{end}\n".encode() if inner else text.encode()
+
+
+async def _bytes(part: BodyPartReader, most: int) -> bytes:
+    """
+    Raises:
+        Unreadable: it is larger.
+    """
+    found = bytearray()
+    while chunk := await part.read_chunk(1 << 16):
+        found += chunk
+        if len(found) > most:
+            raise Unreadable(f"expected at most {most} bytes", hint="Ce fichier est trop gros pour une configuration.")
+    return bytes(found)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as err:
+        raise StoreError("the recovery key cannot be read", hint=_FAILED) from err
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(4096))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _grouped(digits: str) -> str:
+    return " ".join(digits[at : at + 4].upper() for at in range(0, len(digits), 4))
+
+
+def _said(request: web.Request, french: str, english: str) -> str:
+    return english if language(request) is Language.EN else french

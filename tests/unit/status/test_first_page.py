@@ -1,0 +1,174 @@
+"""passevue.status.first_page over https: a box is claimed, configured and gives its recovery key, and nobody else's
+way in works.
+"""
+
+import asyncio
+import contextlib
+import io
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from passevue.config_example import example
+from passevue.provision import configure, package, recovery
+from passevue.provision.configure import Desk
+from passevue.provision.console import fingerprint
+from passevue.provision.first_certificate import context, first_certificate
+from passevue.status.first_page import Box, FirstPage
+from passevue.update.machine import Machine
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+PEM = package.key_pem(KEY.public_key()).decode()
+PASSWORD = "une phrase bien longue"
+SECRET = "-".join(["cbdefghi"] * 8)
+
+
+@dataclass
+class Site:
+    """A browser at the page, and the root programs that systemd would start."""
+
+    folder: Path
+    port: int
+    browser: aiohttp.ClientSession
+    code: str
+
+    def url(self, path: str) -> str:
+        return f"https://127.0.0.1:{self.port}{path}"
+
+    async def post(self, path: str, origin: str | None = None, **fields: object) -> str:
+        headers = {"Origin": origin or self.url("").rstrip("/")}
+        async with self.browser.post(self.url(path), data=fields, headers=headers, ssl=False) as answer:
+            return f"{answer.status} {await answer.text()}"
+
+    async def get(self, path: str = "/") -> str:
+        async with self.browser.get(self.url(path), ssl=False) as answer:
+            return await answer.text()
+
+    async def claim(self, **changes: str) -> str:
+        return await self.post(
+            "/claim", **{"code": self.code, "password": PASSWORD, "again": PASSWORD, "key": PEM, **changes}
+        )
+
+    async def configure(self, content: bytes, signature: bytes, password: str = PASSWORD) -> str:
+        form = aiohttp.FormData()
+        form.add_field("password", password)
+        form.add_field("document", io.BytesIO(content), filename="d.toml")
+        form.add_field("signature", signature, filename="d.sig")
+        headers = {"Origin": self.url("").rstrip("/")}
+        async with self.browser.post(self.url("/configuration"), data=form, headers=headers, ssl=False) as answer:
+            return f"{answer.status} {await answer.text()}"
+
+
+async def _root(folder: Path) -> None:
+    """What the path units do: look again and again."""
+    desk = Desk(folder, Machine(folder / "root"), lambda *told: None, lambda *key: None)
+    while True:
+        now = datetime.now(UTC)
+        await asyncio.to_thread(configure.work, folder, desk, (), now)
+        await asyncio.to_thread(recovery.work, folder, folder / "kept/key", os.geteuid(), lambda *told: None, now)
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    def prepared() -> Box:
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "kept/key").write_text(SECRET + "\n")
+        certificate, _ = first_certificate(tmp_path / "page", "S")
+        return Box(tmp_path, "7F3A-90C1-22BE", fingerprint(certificate))
+
+    box = await asyncio.to_thread(prepared)
+    tls = await asyncio.to_thread(context, tmp_path / "page", "S")
+    page = FirstPage(box, tls, lambda: datetime.now(UTC), answer_s=5)
+    tasks = [asyncio.create_task(page.run()), asyncio.create_task(_root(tmp_path))]
+    await page.started()
+    code = await asyncio.to_thread((tmp_path / "page/claim-code").read_text)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as browser:
+        yield Site(tmp_path, page.port, browser, code.strip())
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks)
+
+
+def document(number: int = 1) -> bytes:
+    return f"schema = 1\nnumber = {number}\nconfiguration = '''\n{example()}'''\n".encode()
+
+
+async def test_a_box_is_claimed_configured_and_hands_out_its_recovery_key(site: Site) -> None:
+    shown = await site.get()
+    assert "7F3A-90C1-22BE" in shown
+    assert "Prendre en main" in shown
+    assert "est à vous" in await site.claim()
+    assert "Fichier de configuration" in await site.get()
+    content = document()
+    assert "Configuration en place" in await site.configure(content, KEY.sign(content))
+    assert await asyncio.to_thread((site.folder / "config/passevue.toml").exists)
+    told = await site.post("/recovery", password=PASSWORD, act="show")
+    assert SECRET in told
+    assert "oubliée" in await site.post("/recovery", password=PASSWORD, act="noted")
+    assert SECRET not in await site.post("/recovery", password=PASSWORD, act="show")
+    assert not await asyncio.to_thread((site.folder / "kept/key").exists)
+
+
+async def test_a_pasted_key_may_have_lost_its_lines(site: Site) -> None:
+    assert "est à vous" in await site.claim(key=PEM.replace("\n", " "))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"code": "AAAA-BBBB-CCCC-DDDD"}, "écran du boîtier"),
+        ({"again": "autre chose bien longue"}, "diffèrent"),
+        ({"password": "court", "again": "court"}, "12 caractères"),
+        ({"key": "pas une clé"}, "clé publique"),
+    ],
+)
+async def test_a_wrong_claim_is_told_and_leaves_the_box_nobodys(
+    site: Site, changes: dict[str, str], words: str
+) -> None:
+    assert words in await site.claim(**changes)
+    assert "Prendre en main" in await site.get()
+    assert "est à vous" in await site.claim()
+
+
+async def test_five_wrong_codes_pause_an_address(site: Site) -> None:
+    for _ in range(5):
+        await site.claim(code="AAAA-BBBB-CCCC-DDDD")
+    assert "Trop d’essais" in await site.claim()
+
+
+async def test_without_the_password_nothing_is_taken(site: Site) -> None:
+    await site.claim()
+    content = document()
+    assert "mot de passe" in await site.configure(content, KEY.sign(content), "un autre mot de passe")
+    assert SECRET not in await site.post("/recovery", password="un autre mot de passe", act="show")
+    assert not await asyncio.to_thread((site.folder / "config/passevue.toml").exists)
+    assert not await asyncio.to_thread(lambda: list((site.folder / "orders").glob("*.toml")))
+
+
+async def test_what_is_wrong_with_a_configuration_is_told(site: Site) -> None:
+    await site.claim()
+    content = document()
+    assert "signature" in await site.configure(content, bytes(64))
+    broken = content.replace(b"[ris]", b"[rys]")
+    assert "rys" in await site.configure(broken, KEY.sign(broken))
+    assert "trop gros" in await site.configure(b"x" * (2 << 20), bytes(64))
+    assert "Configuration en place" in await site.configure(content, KEY.sign(content))
+
+
+async def test_forms_of_other_pages_are_refused(site: Site) -> None:
+    for path in ("/claim", "/configuration", "/recovery"):
+        assert (await site.post(path, origin="https://example.org", code=site.code)).startswith("403")
+    assert (await site.post("/recovery", act="show")).startswith("200")  # no password: told, not done
+
+
+async def test_it_says_that_it_lives_and_shows_no_other_page(site: Site) -> None:
+    assert await site.get("/health") == "ok\n"
+    assert "404" in await site.get("/status.json")
