@@ -248,9 +248,9 @@ class Engine:
             return
         self._last_told[rule.id] = state
         if now.fires:
-            log.warning("baseline_changed", rule=rule.id, state=status, effect=now.effect, fires=True)
+            log.warning("baseline_changed", rule=rule.id, state=status, effect=now.effect)
         else:
-            log.info("baseline_changed", rule=rule.id, state=status, effect=now.effect, fires=False)
+            log.info("baseline_changed", rule=rule.id, state=status)
         before = was.status.value if was is not None else ""
         self._told(Change(rule, before, status, now.effect, now.fires, now.finding.observed, now.checked))
 
