@@ -13,7 +13,7 @@ AIM = 15  # tenths
 MEASURED = {
     "passevue-audit.service": 15,
     "passevue-configuration.service": 7,
-    "passevue-configure.service": 11,
+    "passevue-configure.service": 12,
     "passevue-console.service": 10,
     "passevue-erase.service": 13,
     "passevue-facts.service": 24,
