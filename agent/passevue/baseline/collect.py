@@ -25,9 +25,9 @@ from passevue.errors import Unreadable
 
 VAR_PARTITION: Final = "/dev/disk/by-partlabel/passevue-var"
 RULESET_FILE: Final = "/etc/nftables.conf"
-FOREVER, NEARLY_A_DAY, AN_HOUR = float("inf"), 20 * 3600.0, 3600.0
+FOREVER, NEARLY_A_DAY = float("inf"), 20 * 3600.0
 LASTING_S: Final = {
-    "data_rights": NEARLY_A_DAY, "disk_health": NEARLY_A_DAY, "firmware": NEARLY_A_DAY, "keys": AN_HOUR,
+    "data_rights": NEARLY_A_DAY, "disk_health": NEARLY_A_DAY, "firmware": NEARLY_A_DAY,
     "modules_known": FOREVER, "ruleset_signed": FOREVER,
 }  # fmt: skip
 MAX_WALKED: Final = 400_000  # files; a full store has 200,000
@@ -147,11 +147,8 @@ def _early_units(machine: Machine) -> str:
 
 
 def _luks(machine: Machine) -> str:
-    return json.dumps(
-        luks.without_secrets(
-            machine.ask_json("cryptsetup", "luksDump", "--disable-locks", "--dump-json-metadata", VAR_PARTITION)
-        )
-    )
+    header = machine.ask_json("cryptsetup", "luksDump", "--disable-locks", "--dump-json-metadata", VAR_PARTITION)
+    return json.dumps(luks.without_secrets(header))
 
 
 def _room(machine: Machine) -> str:

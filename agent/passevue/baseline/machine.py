@@ -134,6 +134,14 @@ def _aware(at: datetime) -> datetime:
 Runner = Callable[[tuple[str, ...], float], Ran]
 
 
+@dataclass(slots=True)
+class _ReadOnce:
+    """What all rules of one round read, read by the first that asks."""
+
+    facts: Facts | None = None
+    manifest: Manifest | None = None
+
+
 class Machine:
     """The box as a rule sees it, at one moment.
 
@@ -165,8 +173,7 @@ class Machine:
         self.evidence_s: float | None = None
         self._config = config
         self._runner = runner or run_program
-        self._facts = collected
-        self._manifest: Manifest | None = None
+        self._read_once = _ReadOnce(collected)  # shared by all glances
 
     def glance(self) -> "Machine":
         """The same machine for one rule, which leaves its own `evidence_s`."""
@@ -187,9 +194,9 @@ class Machine:
     @property
     def manifest(self) -> Manifest:
         """Raises: Unmeasurable, OSError."""
-        if self._manifest is None:
-            self._manifest = read_manifest(self.read_bytes(MANIFEST))
-        return self._manifest
+        if self._read_once.manifest is None:
+            self._read_once.manifest = read_manifest(self.read_bytes(MANIFEST))
+        return self._read_once.manifest
 
     @property
     def config(self) -> Config:
@@ -210,12 +217,13 @@ class Machine:
     @property
     def facts(self) -> Facts:
         """What only root sees (`facts`). Raises: Unreadable when they are not fresh; OSError."""
-        if self._facts is None:
+        found = self._read_once.facts
+        if found is None:
             found = facts.read(self.path(facts.PLACE), owner=self.path("/").stat().st_uid)
             found.check_fresh(self.boot_id, self.uptime_s)
-            self._facts = found
-        self.evidence_s = self._facts.uptime_s
-        return self._facts
+            self._read_once.facts = found
+        self.evidence_s = found.uptime_s
+        return found
 
     # Files
 

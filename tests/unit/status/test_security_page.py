@@ -8,10 +8,11 @@ import pytest
 
 from passevue.status import words
 from passevue.status.protections import Grade
+from passevue.status.security_view import security_page
 from passevue.status.summary import Verdict
 from passevue.status.words import Language
 from tests.unit.status import protected
-from tests.unit.status.test_page import Scene, serving
+from tests.unit.status.test_page import PARIS, Scene, serving
 
 
 async def shown(scene: Scene, path: str = "/security?lang=fr") -> str:
@@ -102,3 +103,9 @@ def test_every_grade_has_its_words() -> None:
 def test_the_page_holds_no_script_and_no_style_of_its_own() -> None:
     template = Path(words.__file__).parent / "templates" / "security.html"
     assert not re.search(r"<script|style=", template.read_text(encoding="utf-8"))
+
+
+def test_who_has_signed_in_is_told_what_was_measured() -> None:
+    html = security_page(protected.summary(protected.BLOCKED), Language.FR, PARIS, detail=True)
+    assert html.count("offset 1.84 s") == 3
+    assert "offset 1.84 s" not in security_page(protected.summary(protected.BLOCKED), Language.FR, PARIS, detail=False)
