@@ -31,6 +31,7 @@ from passevue.errors import BoxError, CardAbsent, CardFault, Refused, Unreadable
 from passevue.status.card_desk import OPEN_WITHIN_S, CardDesk, CardHold
 from passevue.status.card_view import CardsView
 from passevue.status.form import wipe
+from passevue.zones.given_up import GivenUp
 from passevue.zones.link import Asked, Bounds, Link, Told, WithData
 from passevue.zones.meeting import Line, Meeting, Place
 from passevue.zones.part import Part
@@ -50,8 +51,9 @@ class CardsNow:
 
 @dataclass(frozen=True, slots=True)
 class OpenCard:
-    """The code goes along as data."""
+    """The code goes along as data. `hold` is what the card will be held under, a number that nobody guesses."""
 
+    hold: int
     insertion: int
     last_try: bool
 
@@ -66,7 +68,6 @@ class KeyOffered:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CardOpened:
-    hold: int
     holder: Holder
     situations: tuple[Situation, ...]
     valid_until: datetime | None
@@ -95,6 +96,13 @@ class CloseCard:
 
 
 @dataclass(frozen=True, slots=True)
+class CardGivenUp:
+    """Nobody waits any more for the card that was to be held so: it is let go of, now or once it is open."""
+
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     pass
 
@@ -116,11 +124,16 @@ def cards_for_page(desk: CardDesk) -> Callable[[socket.socket], Awaitable[None]]
                     Asked(DecryptBlock, at_desk.decrypt),
                     Asked(CloseCard, at_desk.close),
                 ],
+                told=[Told(CardGivenUp, at_desk.give_up)],
             )
             async with asyncio.TaskGroup() as group:
-                telling = group.create_task(_tell_cards(desk, link), name="cards-told")
+                beside = [
+                    group.create_task(_tell_cards(desk, link), name="cards-told"),
+                    group.create_task(at_desk.let_go(), name="cards-given-up"),
+                ]
                 await link.run()
-                telling.cancel()
+                for task in beside:
+                    task.cancel()
 
     return serve
 
@@ -148,24 +161,38 @@ class _AtDesk:
     def __init__(self, desk: CardDesk) -> None:
         self._desk = desk
         self._holds: dict[int, CardHold] = {}
+        self._opening: set[int] = set()
+        self._given_up = GivenUp()
+        self._leaving: asyncio.Queue[CardHold] = asyncio.Queue()
 
     async def open(self, question: OpenCard, pin: bytearray) -> CardOpened:
         try:
-            if len(self._holds) >= MOST_HOLDS:
-                raise CardFault("too many cards are held")
-            held = await self._desk.open(question.insertion, pin, last_try=question.last_try)
+            held = await self._held(question, pin)
         finally:
             wipe(pin)
-        number = secrets.randbits(53)
-        self._holds[number] = held
+        if self._given_up.take(question.hold):
+            await held.close()
+            raise CardAbsent("nobody waits for this card any more")
+        self._holds[question.hold] = held
         return CardOpened(
-            number,
             held.holder,
             held.situations,
             held.valid_until,
             offered(held.auth_key),
             offered(held.sign_key) if held.sign_key is not None else None,
         )
+
+    async def _held(self, question: OpenCard, pin: bytearray) -> CardHold:
+        known = {*self._holds, *self._opening}
+        if len(known) >= MOST_HOLDS or question.hold in known:
+            raise CardFault("too many cards are held, or one under that number")
+        if self._given_up.take(question.hold):
+            raise CardAbsent("nobody waits for this card any more")  # and no code is sent
+        self._opening.add(question.hold)
+        try:
+            return await self._desk.open(question.insertion, pin, last_try=question.last_try)
+        finally:
+            self._opening.discard(question.hold)
 
     async def sign(self, question: SignDigest, digest: bytearray) -> WithData:
         key = self._key(question.hold, question.use)
@@ -180,9 +207,26 @@ class _AtDesk:
             await held.close()
         return Done()
 
+    def give_up(self, told: CardGivenUp) -> None:
+        held = self._holds.pop(told.hold, None)
+        if held is not None:
+            self._leaving.put_nowait(held)
+        else:
+            self._given_up.add(told.hold)
+
+    async def let_go(self) -> None:
+        """Closes what nobody waits for; until cancelled."""
+        while True:
+            held = await self._leaving.get()
+            with suppress(BoxError):
+                await held.close()
+
     async def close_all(self) -> None:
-        while self._holds:
-            _, held = self._holds.popitem()
+        held_still = list(self._holds.values())
+        while not self._leaving.empty():
+            held_still.append(self._leaving.get_nowait())
+        self._holds.clear()
+        for held in held_still:
             with suppress(BoxError):
                 await held.close()
 
@@ -235,18 +279,27 @@ class FarCards:
             link = self.line.link
             if theirs is None or link is None or not self.holds(insertion):
                 raise CardAbsent("that card is no longer in its reader")
-            question = OpenCard(theirs, last_try)
-            opened, _ = await link.ask(question, pin, gives=CardOpened, timeout_s=OPEN_WITHIN_S + 5, secret=True)
-        except ZoneAway as err:
-            raise CardFault("the zone of the readers went away", hint=err.hint) from err
+            hold = secrets.randbits(53)
+            opened = await self._opened(link, OpenCard(hold, theirs, last_try), pin)
         finally:
             wipe(pin)
-        return self._held(link, insertion, opened)
+        return self._held(link, insertion, hold, opened)
 
-    def _held(self, link: Link, insertion: int, opened: CardOpened) -> CardHold:
+    async def _opened(self, link: Link, question: OpenCard, pin: bytearray) -> CardOpened:
+        try:
+            found, _ = await link.ask(question, pin, gives=CardOpened, timeout_s=OPEN_WITHIN_S + 5, secret=True)
+        except ZoneAway as err:
+            _give_up(link, question.hold)
+            raise CardFault("the zone of the readers does not answer", hint=err.hint) from err
+        except asyncio.CancelledError:
+            _give_up(link, question.hold)
+            raise
+        return found
+
+    def _held(self, link: Link, insertion: int, hold: int, opened: CardOpened) -> CardHold:
         async def close() -> None:
             with suppress(ZoneAway):  # the host has let go of everything then
-                await link.ask(CloseCard(opened.hold), gives=Done)
+                await link.ask(CloseCard(hold), gives=Done)
 
         sign = opened.sign_key
         return CardHold(
@@ -254,8 +307,8 @@ class FarCards:
             opened.holder,
             opened.situations,
             opened.valid_until,
-            FarKey(link, opened.hold, KeyUse.AUTH, opened.auth_key),
-            FarKey(link, opened.hold, KeyUse.SIGN, sign) if sign is not None else None,
+            FarKey(link, hold, KeyUse.AUTH, opened.auth_key),
+            FarKey(link, hold, KeyUse.SIGN, sign) if sign is not None else None,
             close,
         )
 
@@ -279,6 +332,12 @@ class FarCards:
         self._version += 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _give_up(link: Link, hold: int) -> None:
+    """Nobody waits for the answer to an `OpenCard`."""
+    with suppress(ZoneAway):
+        link.tell(CardGivenUp(hold))
 
 
 class FarKey:

@@ -121,7 +121,11 @@ class NearConsents:
                 Asked(TakenBack, page.taken_back),
                 *(visitors.asked if visitors is not None else ()),
             ],
-            told=[Told(HasLeft, page.has_left), Told(ToldAll, lambda _: self._heard.set())],
+            told=[
+                Told(HasLeft, page.has_left),
+                Told(ToldAll, lambda _: self._heard.set()),
+                *(visitors.told if visitors is not None else ()),
+            ],
         )
         forget = self._in_person.on_settled(page.settled)
         try:

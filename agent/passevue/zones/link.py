@@ -237,7 +237,9 @@ class Link:
             frame = await self._out.get()
             name = frame.name.encode("ascii")
             head = HEAD.pack(frame.kind, len(name), frame.number, len(frame.json), len(frame.data))
-            whole = bytearray(b"".join((head, name, frame.json, frame.data)))
+            whole = bytearray(head)  # grown in place: no copy of a secret that cannot be overwritten
+            for part in (name, frame.json, frame.data):
+                whole += part
             try:
                 await loop.sock_sendall(self._sock, whole)
             except OSError as err:

@@ -10,12 +10,14 @@ people.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
+from typing import Any
 
-from passevue.errors import SignInError, ZoneAway
+from passevue.errors import BoxError, SignInError, ZoneAway
 from passevue.national.psc import Psc
 from passevue.national.psc_ciba import CibaRequest
 from passevue.national.psc_claims import Professional
@@ -23,6 +25,7 @@ from passevue.national.psc_code import CodeRequest
 from passevue.national.psc_face import PscPerson
 from passevue.national.psc_token import IdToken
 from passevue.zones.cards import Done
+from passevue.zones.given_up import GivenUp
 from passevue.zones.link import Asked, Link, Told
 
 LOOK_EVERY_S = 0.5
@@ -39,6 +42,9 @@ class BeginCode:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FinishCode:
+    """`number` is what the person will be known under on this link."""
+
+    number: int
     request: CodeRequest | None
     query: dict[str, str]
 
@@ -50,14 +56,12 @@ class BeginCiba:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FinishCiba:
+    number: int
     request: CibaRequest
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SignedIn:
-    """`number` is this person's on this link."""
-
-    number: int
     person: Professional
     token: IdToken
     ends_at: datetime
@@ -65,6 +69,13 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class EndPsc:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoneAway:
+    """Nobody waits any more for whoever was to be known so: they leave Pro Santé Connect, now or once they are in."""
+
     number: int
 
 
@@ -84,7 +95,9 @@ class NearPsc:
     def __init__(self, psc: Psc) -> None:
         self._psc = psc
         self._people: dict[int, PscPerson] = {}
-        self._last = 0
+        self._given_up = GivenUp()
+        self._leaving: list[PscPerson] = []
+        self.told = [Told(GoneAway, self._give_up)]
         self.asked = [
             Asked(BeginCode, self._begin_code),
             Asked(FinishCode, self._finish_code),
@@ -94,9 +107,12 @@ class NearPsc:
         ]
 
     async def watch(self, link: Link) -> None:
-        """Tells of sessions that are over; until cancelled, or the link is."""
+        """Tells of sessions that are over, ends those that nobody waits for; until cancelled, or the link is."""
         with suppress(ZoneAway):
             while True:
+                while self._leaving:
+                    with suppress(BoxError):
+                        await self._leaving.pop().end()
                 for number, person in tuple(self._people.items()):
                     if person.over:
                         del self._people[number]
@@ -104,7 +120,7 @@ class NearPsc:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def all_left(self) -> None:
-        people, self._people = tuple(self._people.values()), {}
+        people, self._people = (*self._people.values(), *self._leaving), {}
         with suppress(TimeoutError):
             async with asyncio.timeout(END_WITHIN_S):
                 await asyncio.gather(*(person.end() for person in people), return_exceptions=True)
@@ -113,13 +129,13 @@ class NearPsc:
         return await self._psc.begin_code()
 
     async def _finish_code(self, question: FinishCode, _data: bytearray) -> SignedIn:
-        return self._signed_in(await self._psc.finish_code(question.request, question.query))
+        return await self._signed_in(question.number, self._psc.finish_code(question.request, question.query))
 
     async def _begin_ciba(self, question: BeginCiba, _data: bytearray) -> CibaRequest:
         return await self._psc.begin_ciba(question.id_nat)
 
     async def _finish_ciba(self, question: FinishCiba, _data: bytearray) -> SignedIn:
-        return self._signed_in(await self._psc.finish_ciba(question.request))
+        return await self._signed_in(question.number, self._psc.finish_ciba(question.request))
 
     async def _end(self, question: EndPsc, _data: bytearray) -> Done:
         person = self._people.pop(question.number, None)
@@ -127,10 +143,20 @@ class NearPsc:
             await person.end()
         return Done()
 
-    def _signed_in(self, person: PscPerson) -> SignedIn:
-        self._last += 1
-        self._people[self._last] = person
-        return SignedIn(self._last, person.person, person.token, person.ends_at)
+    def _give_up(self, told: GoneAway) -> None:
+        person = self._people.pop(told.number, None)
+        if person is not None:
+            self._leaving.append(person)
+        else:
+            self._given_up.add(told.number)
+
+    async def _signed_in(self, number: int, coming: Coroutine[Any, Any, PscPerson]) -> SignedIn:
+        person = await coming
+        if self._given_up.take(number) or number in self._people:
+            await person.end()
+            raise SignInError("given_up", "nobody waits for this person any more")
+        self._people[number] = person
+        return SignedIn(person.person, person.token, person.ends_at)
 
 
 # --- page ------------------------------------------------------------------------------------------------------------
@@ -142,7 +168,8 @@ class FarPsc:
     def __init__(self, link: Callable[[], Link | None], clock: Callable[[], datetime]) -> None:
         self._link = link
         self._clock = clock
-        self._people: dict[tuple[int, int], FarPerson] = {}  # by link and number
+        self._people: dict[int, FarPerson] = {}
+        self._numbers = count(1)
         self.told = [Told(PscOver, self._is_over)]
 
     async def begin_code(self) -> CodeRequest:
@@ -152,21 +179,25 @@ class FarPsc:
     async def finish_code(self, request: CodeRequest | None, query: Mapping[str, str]) -> PscPerson:
         if len(query) > MOST_QUERY:
             raise SignInError("invalid_request", "an answer of too many parts")
-        return await self._signed_in(FinishCode(request, dict(query)), WITHIN_S)
+        return await self._signed_in(FinishCode(next(self._numbers), request, dict(query)), WITHIN_S)
 
     async def begin_ciba(self, id_nat: str) -> CibaRequest:
         found, _ = await self._there().ask(BeginCiba(id_nat), gives=CibaRequest, timeout_s=WITHIN_S)
         return found
 
     async def finish_ciba(self, request: CibaRequest) -> PscPerson:
-        return await self._signed_in(FinishCiba(request), ANSWER_WITHIN_S)
+        return await self._signed_in(FinishCiba(next(self._numbers), request), ANSWER_WITHIN_S)
 
     async def _signed_in(self, question: FinishCode | FinishCiba, within_s: float) -> "FarPerson":
         link = self._there()
-        found, _ = await link.ask(question, gives=SignedIn, timeout_s=within_s)
-        person = FarPerson(link, found, self._clock)
-        self._people = {key: one for key, one in self._people.items() if not one.over}
-        self._people[id(link), found.number] = person
+        try:
+            found, _ = await link.ask(question, gives=SignedIn, timeout_s=within_s)
+        except (ZoneAway, asyncio.CancelledError):
+            with suppress(ZoneAway):
+                link.tell(GoneAway(question.number))
+            raise
+        self._people = {number: one for number, one in self._people.items() if not one.over}
+        person = self._people[question.number] = FarPerson(link, question.number, found, self._clock)
         return person
 
     def _there(self) -> Link:
@@ -176,8 +207,7 @@ class FarPsc:
         return link
 
     def _is_over(self, told: PscOver) -> None:
-        link = self._link()
-        person = self._people.pop((id(link), told.number), None)
+        person = self._people.pop(told.number, None)
         if person is not None:
             person.is_over()
 
@@ -185,11 +215,11 @@ class FarPsc:
 class FarPerson:
     """Somebody who signed in at Pro Santé Connect by way of national: a `psc_face.PscPerson`."""
 
-    def __init__(self, link: Link, found: SignedIn, clock: Callable[[], datetime]) -> None:
+    def __init__(self, link: Link, number: int, found: SignedIn, clock: Callable[[], datetime]) -> None:
         self.person = found.person
         self.token = found.token
         self.ends_at = found.ends_at
-        self._number = found.number
+        self._number = number
         self._link = link
         self._clock = clock
         self._over = False
