@@ -10,7 +10,7 @@ from making.ground import BUILD, REPOSITORY, Order, copy, remove, run, step, tra
 
 PYTHON = "3.13"  # Debian 13's
 FROM_DEBIAN = ("pyscard",)  # has no wheel for Linux; python3-pyscard is in mkosi.conf
-ELSEWHERE = ("colorama", "tzdata", "psycopg", "psycopg-binary")  # Windows; the queue's other engine, for hosted boxes
+ELSEWHERE = ("colorama", "tzdata")  # Windows
 STAGE = BUILD / "stage"
 WHEELS = BUILD / "cache/wheels"
 PIP = BUILD / "pip/bin/pip"
