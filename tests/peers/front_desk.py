@@ -38,6 +38,7 @@ from passevue.queue.store import Store
 from passevue.status import door
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.card_desk import CardDesk
+from passevue.status.machine_pages import Desk
 from passevue.status.observer import Observer, audit_folder
 from passevue.status.page import Page
 from passevue.status.people import open_people
@@ -84,7 +85,9 @@ class FrontDesk:
         tls: bool = False,
         host: str = "127.0.0.1",
         limits: door.Limits = MANY,
+        serial: str = "",
     ) -> None:
+        self._serial = serial  # of an appliance; "": a laptop
         self.folder = folder
         self.clock = Clock()
         self.persons: Persons = of_process(realm)
@@ -131,6 +134,9 @@ class FrontDesk:
 
         self.cards = CardDesk(self._realm, believe, self.clock, self._readers)
         people = open_people(settings, self.store, self.trail, self.clock, cards=self.cards, psc=self.psc)
+        if self._serial:
+            machine = Desk(settings.box.data_dir, self._serial, self.trail, self.clock)
+            people = replace(people, machine=machine)
         self.sign_in = people.sign_in
         await self.sign_in.account.start()
         if self._readers is None:

@@ -14,7 +14,6 @@ machine.
 """
 
 import asyncio
-import json
 import socket
 import ssl
 from collections.abc import Callable
@@ -25,10 +24,10 @@ from time import monotonic
 from typing import Any
 
 import structlog
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from passevue import __version__
-from passevue.errors import BoxError, Refused, StoreError, Unreadable
+from passevue.errors import BoxError, Refused, StoreError
 from passevue.provision import package
 from passevue.provision.recovery import SHOWN
 from passevue.status.attempts import Attempts
@@ -38,7 +37,9 @@ from passevue.status.form import posted, wipe
 from passevue.status.front import asked, check_origin
 from passevue.status.local_account import LocalAccount
 from passevue.status.logs import AccessLog
+from passevue.status.machine_pages import DOCUMENT, answered
 from passevue.status.page import our_names
+from passevue.status.upload import receive
 from passevue.status.view import STATIC, TEMPLATES
 from passevue.status.words import Language, pick
 from passevue.update.orders import Orders, Wish
@@ -117,6 +118,7 @@ class FirstPage:
         app.on_response_prepare.append(add_headers)
         app.router.add_get("/", self._show)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/healthz", self._health)
         app.router.add_get("/static/{name}", self._static)
         app.router.add_post("/claim", self._claim)
         app.router.add_post("/configuration", self._configure)
@@ -211,41 +213,13 @@ class FirstPage:
         return await self._page(request, ("fine", told) if told else None, key)
 
     async def _received(self, request: web.Request) -> dict[str, str]:
-        """The uploaded files among the orders: the password first, so that nothing of a stranger's is kept.
+        """The uploaded files among the orders. Raises: BoxError."""
 
-        Raises:
-            Refused, Unreadable, StoreError.
-        """
-        if not request.content_type.startswith("multipart/"):
-            raise Unreadable("not a multipart form", hint="Choisissez le fichier et sa signature.")
-        found: dict[str, str] = {}
-        proved = False
-        async with asyncio.timeout(WITHIN_S):
-            parts = await request.multipart()
-            for _ in range(8):
-                part = await parts.next()
-                if part is None:
-                    break
-                if not isinstance(part, BodyPartReader):
-                    raise Unreadable("a form in a form")
-                if part.name == "password" and not proved:
-                    await self._proved(request, bytearray(await _bytes(part, 512)))
-                    proved = True
-                elif part.name in ("document", "signature") and proved and part.name not in found:
-                    most = package.MAX_BYTES if part.name == "document" else package.MAX_SIGNATURE
-                    found[part.name] = await asyncio.to_thread(self._kept, await _bytes(part, most), part.name)
-        if set(found) != {"document", "signature"}:
-            raise Unreadable("two files are expected", hint="Choisissez le fichier et sa signature.")
-        return found
+        async def check(texts: dict[str, bytearray]) -> None:
+            await self._proved(request, texts.get("password", bytearray()))
 
-    def _kept(self, content: bytes, kind: str) -> str:
-        try:
-            path, file = self._orders.draft(".toml" if kind == "document" else ".sig")
-            with file:
-                file.write(content)
-        except OSError as err:
-            raise StoreError(f"an upload cannot be kept: {err.strerror}") from err
-        return path.name
+        _, names = await receive(request, self._orders, DOCUMENT, check, WITHIN_S)
+        return names
 
     async def _proved(self, request: web.Request, password: bytearray) -> None:
         """Raises: Refused: `password`."""
@@ -273,17 +247,7 @@ class FirstPage:
             Refused: it was refused, with its words. StoreError: nobody carried it out.
         """
         order = await asyncio.to_thread(self._orders.put, wish, SITE, self._clock(), values)
-        path = self._box.data_dir / "config" / f"done-{wish}.json"
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._answer_s
-        while loop.time() < end:
-            told = await asyncio.to_thread(_json, path)
-            if told.get("id") == order.id:
-                if told.get("ok") is True:
-                    return
-                raise Refused(str(told.get("code", "")), "the machine refused", hint=str(told.get("hint", ""))[:500])
-            await asyncio.sleep(0.2)
-        raise StoreError("nobody carried the order out", hint="Le boîtier ne répond pas : réessayez, ou redémarrez-le.")
+        await answered(self._box.data_dir, wish, order.id, self._answer_s)
 
 
 _FAILED = "L’opération a échoué ; rien n’a changé."
@@ -296,33 +260,11 @@ def _pem(text: str) -> bytes:
     return f"{begin}\n{''.join(inner.split())}\n{end}\n".encode() if inner else text.encode()
 
 
-async def _bytes(part: BodyPartReader, most: int) -> bytes:
-    """
-    Raises:
-        Unreadable: it is larger.
-    """
-    found = bytearray()
-    while chunk := await part.read_chunk(1 << 16):
-        found += chunk
-        if len(found) > most:
-            raise Unreadable(f"expected at most {most} bytes", hint="Ce fichier est trop gros pour une configuration.")
-    return bytes(found)
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as err:
         raise StoreError("the recovery key cannot be read", hint=_FAILED) from err
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(4096))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _grouped(digits: str) -> str:

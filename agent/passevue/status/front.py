@@ -169,6 +169,11 @@ class Front:
                 self.tell(request, people_words.notice_of(err))
                 raise see_other(request, back) from None
 
+    def fits(self, request: web.Request, cookie: Cookie, token: str) -> bool:
+        """Whether a form's token is this browser's, where the form is read elsewhere (`upload`)."""
+        value = self.visit(request) if cookie is Cookie.VISIT else cookie_of(request, cookie)
+        return self._tokens.fits(value, token)
+
     def tell(self, request: web.Request, notice: Notice, session: Session | None = None) -> None:
         """Keep `notice` for the next page of this browser."""
         session = session or self.session(request, touch=False)

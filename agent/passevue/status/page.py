@@ -33,6 +33,7 @@ from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
 from passevue.status.front import Front
 from passevue.status.live import Live
 from passevue.status.logs import AccessLog
+from passevue.status.machine_pages import MachinePages
 from passevue.status.metrics import CONTENT_TYPE, Metrics
 from passevue.status.people_pages import People, PeoplePages
 from passevue.status.plain import to_json
@@ -125,6 +126,7 @@ class Page:
             ("/events", self._events),
             ("/status.json", self._json),
             ("/health", self._health),
+            ("/healthz", self._health),
             ("/ready", self._ready),
             ("/metrics", self._metrics_text),
             ("/static/{name}", self._static),
@@ -138,7 +140,12 @@ class Page:
     def _add_people(self, app: web.Application, people: People) -> None:
         front = self._front = Front(people.sign_in, people.box, self._zone, people.sign_in.clock)
         SignInPages(front, people.sign_in, self._live, people.callback).add_to(app)
-        PeoplePages(front, people.sign_in, people.acts, self._live, people.check).add_to(app)
+        machine = people.machine
+        PeoplePages(
+            front, people.sign_in, people.acts, self._live, people.check, has_machine=machine is not None
+        ).add_to(app)
+        if machine is not None:
+            MachinePages(front, people.sign_in, machine).add_to(app)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -18,6 +18,7 @@ from passevue.status import people_view, people_words
 from passevue.status.entry_acts import EntryActs
 from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live
+from passevue.status.machine_pages import Desk
 from passevue.status.people_view import HOMES
 from passevue.status.roles import Right, Role
 from passevue.status.session import Session
@@ -36,6 +37,7 @@ class People:
         box: name of the box.
         callback: path of `psc.redirect_url`, "" without Pro Santé Connect.
         check: what is wrong with the configuration.
+        machine: on an appliance, what its pages stand on.
     """
 
     sign_in: SignIn
@@ -43,17 +45,28 @@ class People:
     box: str
     callback: str = ""
     check: SettingsCheck = tuple
+    machine: Desk | None = None
 
 
 class PeoplePages:
     """Handlers. `check` says what is wrong with the configuration."""
 
-    def __init__(self, front: Front, sign_in: SignIn, acts: EntryActs, live: Live, check: SettingsCheck) -> None:
+    def __init__(
+        self,
+        front: Front,
+        sign_in: SignIn,
+        acts: EntryActs,
+        live: Live,
+        check: SettingsCheck,
+        *,
+        has_machine: bool = False,
+    ) -> None:
         self._front = front
         self._sign_in = sign_in
         self._acts = acts
         self._live = live
         self._check = check
+        self._has_machine = has_machine
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/me", self._me)
@@ -78,7 +91,7 @@ class PeoplePages:
         lines = await self._acts.lines(session)
         problems = await asyncio.to_thread(self._check)
         frame = self._front.frame(self._still(request, session), session=session, events="/session/events")
-        return self._front.answer(request, people_view.site(frame, lines, problems))
+        return self._front.answer(request, people_view.site(frame, lines, problems, has_machine=self._has_machine))
 
     async def _entry(self, request: web.Request) -> web.Response:
         session = self._front.signed_in(request)

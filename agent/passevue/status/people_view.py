@@ -213,9 +213,15 @@ def _detail(profession: str, sector: str, language: Language) -> str:
     return ", ".join(one for one in both if one)
 
 
-def site(frame: Frame, lines: Sequence[Line], problems: Iterable[ConfigError]) -> str:
+def site(frame: Frame, lines: Sequence[Line], problems: Iterable[ConfigError], *, has_machine: bool = False) -> str:
     wrong = [{"key": one.key, "hint": one.hint or one.message} for one in problems]
-    return _render("admin.html", frame, {"problems": wrong, **_entries(lines, frame.language)})
+    return _render(
+        "admin.html", frame, {"problems": wrong, "has_machine": has_machine, **_entries(lines, frame.language)}
+    )
+
+
+def machine(frame: Frame, shown: Mapping[str, Any]) -> str:
+    return _render("machine.html", frame, shown)
 
 
 def entry(frame: Frame, looked: Looked) -> str:

@@ -423,6 +423,18 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
             "The box’s disk cannot be written: nothing was done. Call maintenance.",
         ),
     ),
+    "update-asked": (
+        Tone.GOOD,
+        ("C’est demandé : l’état change ici dans un instant.", "It is asked for: the state changes here in a moment."),
+    ),
+    "configuration-placed": (
+        Tone.GOOD,
+        ("Configuration en place : le boîtier redémarre ses services.",
+         "The configuration is in place: the box restarts its services."),
+    ),
+    "recovery-noted": (Tone.GOOD, ("La clé de secours est oubliée.", "The recovery key is forgotten.")),
+    "erasing": (Tone.GOOD, ("Le boîtier s’efface et redémarre.", "The box erases itself and restarts.")),
+    "machine-refused": (Tone.BAD, ("{said}", "{said}")),
     "form-old": (
         Tone.BAD,
         ("Cette page avait vieilli : rien n’a été fait. Recommencez.",

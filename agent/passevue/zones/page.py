@@ -5,7 +5,7 @@ are in the same process; by `zones.cards` and `zones.in_person`, when they are n
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -16,10 +16,12 @@ from passevue.national.personal import Consents
 from passevue.national.psc_face import PscDoor
 from passevue.queue.store import Store
 from passevue.status.card_desk import CardDesk, Cards
+from passevue.status.machine_pages import Desk
 from passevue.status.observer import Observer
 from passevue.status.page import Page
 from passevue.status.people import open_people
 from passevue.status.people_pages import People
+from passevue.update.machine import Machine
 from passevue.zones.cards import FarCards
 from passevue.zones.ground import Ground, Running
 from passevue.zones.in_person import FarConsents
@@ -61,9 +63,19 @@ async def open_page(ground: Ground, desk: CardDesk | None, national: National | 
         open_people, ground.config, ground.store, ground.trail, ground.clock, cards=cards, psc=psc, in_person=consents,
         held=lambda: ground.leave.held(Function.SIGN_IN), keys_of=None if national is not None else ("page.tls",),
     )  # fmt: skip
+    machine = await asyncio.to_thread(_machine, ground)
+    people = replace(people, machine=machine)
     await people.sign_in.account.start()
     page = await asyncio.to_thread(_page, ground, people)
     return PageZone(page, (Running("page", page.run), Running("sign-in", people.sign_in.run), *running))
+
+
+def _machine(ground: Ground) -> Desk | None:
+    """What the machine's own pages stand on, where this is an appliance."""
+    machine = Machine()
+    return (
+        Desk(ground.config.box.data_dir, machine.serial, ground.trail, ground.clock) if machine.is_appliance else None
+    )
 
 
 def _page(ground: Ground, people: People) -> Page:

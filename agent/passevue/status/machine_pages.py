@@ -1,0 +1,248 @@
+"""The machine, for the site admin: its updates, its configuration, its recovery key, and erasing it. On an appliance
+only.
+
+    GET  /site/machine
+    POST /site/machine/update          a bundle; `now`, `security`
+    POST /site/machine/update/{postpone,cancel}
+    POST /site/machine/configuration   a provisioning file and its signature
+    POST /site/machine/recovery        the site password; show or noted
+    POST /site/machine/erase           the site password and the serial of this box
+
+What is asked goes to the audit trail first and is then left as an order (`update.orders`): this zone may change
+nothing itself. The last two ask for the password again: a session that was left open is not enough.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from passevue.errors import BoxError, Refused, StoreError
+from passevue.provision import package
+from passevue.provision.configure import number_in_place
+from passevue.provision.recovery import SHOWN
+from passevue.status import audit
+from passevue.status.form import wipe
+from passevue.status.front import Front, see_other
+from passevue.status.people_view import machine as machine_view
+from passevue.status.roles import Role
+from passevue.status.session import Session
+from passevue.status.sign_in import SignIn, Trail
+from passevue.status.upload import Wanted, receive
+from passevue.status.visitor import Cookie
+from passevue.update.journey import OVER, Row, State
+from passevue.update.orders import Orders, Wish
+from passevue.update.row_file import RowFile
+from passevue.update.words import sentence
+
+HOME = "/site/machine"
+BUNDLE_S = 1800.0
+DOCUMENT_S = 60.0
+ANSWER_S = 20.0
+BUNDLE = {"bundle": Wanted(".raucb", 1 << 30, "Ce fichier est trop gros pour une mise à jour.")}
+DOCUMENT = {
+    "document": Wanted(".toml", package.MAX_BYTES, "Ce fichier est trop gros pour une configuration."),
+    "signature": Wanted(".sig", package.MAX_SIGNATURE, "Ce fichier n’est pas une signature."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What these pages stand on."""
+
+    data_dir: Path
+    serial: str
+    trail: Trail
+    clock: Callable[[], datetime]
+
+
+class MachinePages:
+    """Handlers."""
+
+    def __init__(self, front: Front, sign_in: SignIn, desk: Desk, *, answer_s: float = ANSWER_S) -> None:
+        self._front = front
+        self._sign_in = sign_in
+        self._desk = desk
+        self._answer_s = answer_s
+        self._orders = Orders(desk.data_dir)
+        self._rows = RowFile(desk.data_dir)
+
+    def add_to(self, app: web.Application) -> None:
+        app.router.add_get(HOME, self._show)
+        app.router.add_post(f"{HOME}/update", self._update)
+        app.router.add_post(f"{HOME}/update/{{act:postpone|cancel}}", self._change)
+        app.router.add_post(f"{HOME}/configuration", self._configure)
+        app.router.add_post(f"{HOME}/recovery", self._recovery)
+        app.router.add_post(f"{HOME}/erase", self._erase)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        session = self._front.signed_in(request, Role.ADMIN)
+        return await self._page(request, session)
+
+    async def _page(self, request: web.Request, session: Session, recovery: str = "") -> web.Response:
+        row = await asyncio.to_thread(self._row)
+        shown = {
+            "update": {"sentence": sentence(row), "waits": row.state is State.WAITING, "busy": row.state not in OVER,
+                       "wrong": row.state in (State.FAILED, State.UNDONE), "detail": row.detail, "code": row.code,
+                       "deadline": row.deadline, "postponed": row.postponed},
+            "number": await asyncio.to_thread(number_in_place, self._desk.data_dir),
+            "serial": self._desk.serial,
+            "recovery": recovery,
+        }  # fmt: skip
+        frame = self._front.frame(request, session=session)
+        return self._front.answer(request, machine_view(frame, shown))
+
+    def _row(self) -> Row:
+        try:
+            return self._rows.read()
+        except BoxError:
+            return Row()
+
+    # --- acts
+
+    async def _update(self, request: web.Request) -> web.StreamResponse:
+        session = self._front.signed_in(request, Role.ADMIN)
+        async with self._told(request, session):
+            await asyncio.to_thread(lambda: self._orders.sweep({self._row().bundle}))
+            texts, names = await receive(request, self._orders, BUNDLE, self._ours(request), BUNDLE_S)
+            values = {
+                "bundle": names["bundle"],
+                "now": bytes(texts.get("now", b"")) == b"yes",
+                "kind": "security" if bytes(texts.get("security", b"")) == b"yes" else "feature",
+            }
+            await self._order(Wish.INSTALL, session, request, values)
+            session.notice = ("update-asked", {})
+        raise see_other(request, HOME)
+
+    async def _change(self, request: web.Request) -> web.StreamResponse:
+        session = self._front.signed_in(request, Role.ADMIN)
+        async with self._front.form(request, Cookie.SESSION, HOME):
+            await self._order(Wish(request.match_info["act"]), session, request, {})
+            session.notice = ("update-asked", {})
+        raise see_other(request, HOME)
+
+    async def _configure(self, request: web.Request) -> web.StreamResponse:
+        session = self._front.signed_in(request, Role.ADMIN)
+        async with self._told(request, session):
+            _, names = await receive(request, self._orders, DOCUMENT, self._ours(request), DOCUMENT_S)
+            await self._answered(Wish.CONFIGURE, session, request, names)
+            session.notice = ("configuration-placed", {})
+        raise see_other(request, HOME)
+
+    async def _recovery(self, request: web.Request) -> web.StreamResponse:
+        session = self._front.signed_in(request, Role.ADMIN)
+        async with self._front.form(request, Cookie.SESSION, HOME, ("password",)) as form, self._told(request, session):
+            act = "noted" if form.text("act") == "noted" else "show"
+            await self._proved(form.secret("password"))
+            await self._answered(Wish.RECOVERY, session, request, {"act": act})
+            if act == "show":
+                key = await asyncio.to_thread(_key, self._desk.data_dir / SHOWN)
+                return await self._page(request, session, key)
+            session.notice = ("recovery-noted", {})
+        raise see_other(request, HOME)
+
+    async def _erase(self, request: web.Request) -> web.StreamResponse:
+        session = self._front.signed_in(request, Role.ADMIN)
+        async with self._front.form(request, Cookie.SESSION, HOME, ("password",)) as form, self._told(request, session):
+            typed = form.text("serial", 60)
+            await self._proved(form.secret("password"))
+            if "".join(typed.upper().replace("-", "").split()) != self._desk.serial.replace("-", ""):
+                hint = "Ce n’est pas le numéro de ce boîtier : rien n’a été effacé."
+                raise Refused("serial", "not this box's serial", hint=hint)
+            await self._order(Wish.ERASE, session, request, {"serial": typed})
+            session.notice = ("erasing", {})
+        raise see_other(request, HOME)
+
+    # --- what they share
+
+    def _told(self, request: web.Request, session: Session) -> "_Told":
+        return _Told(request, session)
+
+    def _ours(self, request: web.Request) -> Callable[[dict[str, bytearray]], Any]:
+        async def check(texts: dict[str, bytearray]) -> None:
+            if not self._front.fits(request, Cookie.SESSION, bytes(texts.get("token", b"")).decode("ascii", "replace")):
+                hint = "Cette page avait vieilli : rien n’a été fait. Recommencez."
+                raise Refused("form-old", "not a token of this browser", hint=hint)
+
+        return check
+
+    async def _proved(self, password: bytearray) -> None:
+        try:
+            if not await self._sign_in.account.fits(password):
+                raise Refused("password", "a wrong password", hint="Ce n’est pas le mot de passe du site.")
+        finally:
+            wipe(password)
+
+    async def _order(self, wish: Wish, session: Session, request: web.Request, values: Mapping[str, Any]) -> str:
+        """The trail first. The order's id. Raises: StoreError."""
+        event = audit.machine_changed(self._desk.clock(), f"{wish}-asked", session.who, request.remote or "")
+        await self._desk.trail.record(event)
+        return (await asyncio.to_thread(self._orders.put, wish, session.who, self._desk.clock(), values)).id
+
+    async def _answered(self, wish: Wish, session: Session, request: web.Request, values: Mapping[str, Any]) -> None:
+        """Leaves the order and waits for what came of it.
+
+        Raises:
+            Refused: with its words. StoreError: nobody carried it out.
+        """
+        order = await self._order(wish, session, request, values)
+        await answered(self._desk.data_dir, wish, order, self._answer_s)
+
+
+class _Told:
+    """What is refused is told on the machine's page, in its own words."""
+
+    def __init__(self, request: web.Request, session: Session) -> None:
+        self._request = request
+        self._session = session
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, BoxError):
+            self._session.notice = (
+                "machine-refused",
+                {"said": error.hint or "L’opération a échoué ; rien n’a changé."},
+            )
+            raise see_other(self._request, HOME) from None
+
+
+async def answered(data_dir: Path, wish: Wish, order: str, within_s: float) -> None:
+    """Waits for what a root program says of an order.
+
+    Raises:
+        Refused: with its words. StoreError: nobody carried it out in time.
+    """
+    path = data_dir / "config" / f"done-{wish}.json"
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within_s
+    while loop.time() < end:
+        told = await asyncio.to_thread(_json, path)
+        if told.get("id") == order:
+            if told.get("ok") is True:
+                return
+            raise Refused(str(told.get("code", "")), "the machine refused", hint=str(told.get("hint", ""))[:500])
+        await asyncio.sleep(0.2)
+    raise StoreError("nobody carried the order out", hint="Le boîtier ne répond pas : réessayez, ou redémarrez-le.")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(4096))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as err:
+        raise StoreError("the recovery key cannot be read", hint="La clé de secours ne se lit pas.") from err

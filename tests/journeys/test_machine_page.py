@@ -1,0 +1,196 @@
+"""The site admin at the machine's page: a bundle, a configuration, the recovery key, the erasure; and nobody else."""
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from aiohttp import FormData
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from passevue.config_example import example
+from passevue.provision import configure, package, recovery
+from passevue.provision.configure import Desk as RootDesk
+from passevue.update.journey import begun
+from passevue.update.machine import Machine
+from passevue.update.orders import Order, Orders, Wish
+from passevue.update.row_file import RowFile
+from tests.peers.front_desk import Browser, FrontDesk
+
+PASSWORD = "le scanner est au sous-sol"
+SERIAL = "7F3A-90C1-22BE"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SECRET = "-".join(["cbdefghi"] * 8)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[FrontDesk]:
+    async with FrontDesk(tmp_path, serial=SERIAL) as desk:
+        yield desk
+
+
+@pytest.fixture
+async def admin(desk: FrontDesk) -> AsyncIterator[Browser]:
+    async with desk.browser() as browser:
+        code = await asyncio.to_thread((box(desk) / "page/claim-code").read_text)
+        await browser.get("/sign-in/site")
+        await browser.post("/sign-in/site/claim", code=code.strip(), password=PASSWORD, again=PASSWORD)
+        await browser.get("/site/machine")
+        yield browser
+
+
+def box(desk: FrontDesk) -> Path:
+    return desk.folder / "box"
+
+
+async def sent(desk: FrontDesk, browser: Browser, path: str, token: str | None = None, **parts: bytes | str) -> str:
+    """A form with files, its token first, as the page's own forms."""
+    form = FormData()
+    form.add_field("token", browser.token if token is None else token)
+    for name, value in parts.items():
+        if isinstance(value, bytes):
+            form.add_field(name, io.BytesIO(value), filename=f"{name}.bin")
+        else:
+            form.add_field(name, value)
+    async with browser.session.post(desk.url + path, data=form, headers={"Origin": desk.url}) as answer:
+        return await answer.text()
+
+
+async def ordered(desk: FrontDesk, wish: Wish) -> Order | None:
+    return await asyncio.to_thread(Orders(box(desk)).take, wish, desk.clock(), ())
+
+
+async def test_the_site_page_leads_to_the_machine(admin: Browser) -> None:
+    assert "/site/machine" in await admin.get("/site")
+    text = await admin.get("/site/machine")
+    assert SERIAL in text
+    assert "Aucune mise à jour en cours" in text
+
+
+async def test_an_uploaded_bundle_is_ordered_once_it_is_whole(desk: FrontDesk, admin: Browser) -> None:
+    content = os.urandom(3 << 20)
+    text = await sent(desk, admin, "/site/machine/update", now="yes", bundle=content)
+    assert "C’est demandé" in text
+    order = await ordered(desk, Wish.INSTALL)
+    assert order is not None
+    assert (order.by, order.values["now"], order.values["kind"]) == ("site-admin", True, "feature")
+    kept = box(desk) / "orders" / order.text("bundle")
+    assert await asyncio.to_thread(kept.read_bytes) == content
+    assert "install-asked" in await desk.audited()
+
+
+@pytest.mark.parametrize("parts", [{}, {"bundle": b""}, {"other": b"x"}])
+async def test_an_upload_without_its_file_orders_nothing(
+    desk: FrontDesk, admin: Browser, parts: dict[str, bytes]
+) -> None:
+    text = await sent(desk, admin, "/site/machine/update", **parts)
+    assert "Choisissez" in text or "vide" in text
+    assert await ordered(desk, Wish.INSTALL) is None
+    assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(desk: FrontDesk, admin: Browser) -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield (
+            f'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\n{admin.token}\r\n'
+            '--x\r\nContent-Disposition: form-data; name="bundle"; filename="b"\r\n\r\n'
+        ).encode()
+        yield bytes(200_000)
+        raise ConnectionResetError
+
+    headers = {"Origin": desk.url, "Content-Type": "multipart/form-data; boundary=x"}
+    with pytest.raises(Exception):  # noqa: B017 - the browser's own
+        await admin.session.post(desk.url + "/site/machine/update", data=half(), headers=headers)
+    async with asyncio.timeout(5):
+        while await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb"))):  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.05)
+    assert await ordered(desk, Wish.INSTALL) is None
+
+
+async def test_strangers_and_old_pages_upload_nothing(desk: FrontDesk, admin: Browser) -> None:
+    assert "avait vieilli" in await sent(desk, admin, "/site/machine/update", token="0" * 64, bundle=b"x")
+    async with desk.browser() as stranger:
+        await stranger.get("/sign-in")
+        await sent(desk, stranger, "/site/machine/update", bundle=b"x")
+        assert SERIAL not in await stranger.get("/site/machine")
+    assert await ordered(desk, Wish.INSTALL) is None
+    assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+
+
+async def test_an_update_that_waits_is_postponed_or_cancelled_from_the_page(desk: FrontDesk, admin: Browser) -> None:
+    row = begun("1", "b.raucb", "1.5.0", "1.4.2", "site-admin", desk.clock(), kind="feature", now=False)
+    await asyncio.to_thread(RowFile(box(desk)).write, row)
+    text = await admin.get("/site/machine")
+    assert "La version 1.5.0 attend" in text
+    await admin.post("/site/machine/update/postpone")
+    assert await ordered(desk, Wish.POSTPONE) is not None
+    await admin.post("/site/machine/update/cancel")
+    assert await ordered(desk, Wish.CANCEL) is not None
+
+
+async def test_erasing_wants_the_serial_and_the_password(desk: FrontDesk, admin: Browser) -> None:
+    assert "rien n’a été effacé" in await admin.post("/site/machine/erase", serial="0000-0000-0000", password=PASSWORD)
+    assert "mot de passe du site" in await admin.post("/site/machine/erase", serial=SERIAL, password="un autre, faux")
+    assert await ordered(desk, Wish.ERASE) is None
+    assert "s’efface" in await admin.post("/site/machine/erase", serial=SERIAL.lower(), password=PASSWORD)
+    order = await ordered(desk, Wish.ERASE)
+    assert order is not None
+    assert order.text("serial") == SERIAL.lower()
+
+
+@pytest.fixture
+async def root(desk: FrontDesk) -> AsyncIterator[None]:
+    """The programs that systemd starts as root."""
+
+    def prepared() -> RootDesk:
+        (desk.folder / "kept").mkdir()
+        (desk.folder / "kept/key").write_text(SECRET + "\n")
+        (box(desk) / "config").mkdir(exist_ok=True)
+        (box(desk) / "config/provisioning.pub").write_bytes(package.key_pem(KEY.public_key()))
+        return RootDesk(box(desk), Machine(desk.folder), lambda *told: None, lambda *key: None)
+
+    here = await asyncio.to_thread(prepared)
+
+    async def watch() -> None:
+        while True:
+            now = desk.clock() + timedelta(seconds=1)
+            await asyncio.to_thread(configure.work, box(desk), here, (), now)
+            await asyncio.to_thread(
+                recovery.work, box(desk), desk.folder / "kept/key", os.geteuid(), lambda *told: None, now
+            )
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(watch())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_signed_configuration_is_put_in_place_and_a_forged_one_told(
+    desk: FrontDesk, admin: Browser, root: None
+) -> None:
+    document = f"schema = 1\nnumber = 4\nconfiguration = '''\n{example()}'''\n".encode()
+    forged = await sent(desk, admin, "/site/machine/configuration", document=document, signature=bytes(64))
+    assert "La signature n’est pas celle" in forged
+    text = await sent(desk, admin, "/site/machine/configuration", document=document, signature=KEY.sign(document))
+    assert "Configuration en place" in text
+    assert "n° 4" in text.replace("\N{NO-BREAK SPACE}", " ").replace("\n", " ")
+
+
+async def test_the_recovery_key_is_shown_to_who_types_the_password_again(
+    desk: FrontDesk, admin: Browser, root: None
+) -> None:
+    assert SECRET not in await admin.post("/site/machine/recovery", act="show", password="un autre, faux")
+    assert SECRET in await admin.post("/site/machine/recovery", act="show", password=PASSWORD)
+    assert SECRET not in await admin.get("/site/machine")
+    assert "oubliée" in await admin.post("/site/machine/recovery", act="noted", password=PASSWORD)
+    assert SECRET not in await admin.post("/site/machine/recovery", act="show", password=PASSWORD)
+
+
+async def test_on_a_laptop_there_is_no_machine(tmp_path: Path) -> None:
+    async with FrontDesk(tmp_path) as desk, desk.browser() as browser:
+        answer = await browser.session.get(desk.url + "/site/machine")
+        assert answer.status == 404
