@@ -10,7 +10,7 @@ Rules (LOG-01, LOG-02):
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,10 +59,19 @@ class Looked:
 
 
 class EntryActs:
-    """Entries of one box for the people signed in at it."""
+    """Entries of one box for the people signed in at it. `held`: rules of the baseline that let nothing be done now."""
 
-    def __init__(self, store: Store, trail: Trail, sign_in: SignIn, realm: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        trail: Trail,
+        sign_in: SignIn,
+        realm: str,
+        clock: Callable[[], datetime],
+        held: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._store = store
+        self._held = held
         self._trail = trail
         self._sign_in = sign_in
         self._realm = realm
@@ -163,6 +172,9 @@ class EntryActs:
         return shown
 
     async def _audit(self, session: Session, what: str, number: int, why: str, address: str) -> None:
+        """Before an act happens. Raises: Refused: `acts-held`, `no-entry`; StoreError."""
+        if rules := self._held():
+            raise Refused("acts-held", f"the baseline holds acts at the page: {' '.join(rules)}")
         await self._shown(number)
         await self._trail.record(audit.person_acted(self._clock(), session.who, what, number, address, why))
 

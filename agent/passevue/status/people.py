@@ -32,12 +32,13 @@ def open_people(
     psc: PscDoor | None = None,
     in_person: Consents | None = None,
     held: Callable[[], Sequence[str]] = tuple,
+    acts_held: Callable[[], Sequence[str]] = tuple,
     keys_of: tuple[str, ...] | None = None,
 ) -> People:
     """Who may sign in by what was given: cards where there is somebody to read and believe them, `psc` where it is.
 
     Args:
-        held: the rules of the baseline that hold sign-ins now.
+        held: the rules of the baseline that hold sign-ins now; `acts_held` those that hold what is done here.
         in_person: shared with `national.publication`, or what stands for it where that is in another process.
         keys_of: sections whose private keys this process may read, where not all (`config_check.wrong_files`).
     """
@@ -45,7 +46,7 @@ def open_people(
     account = LocalAccount(config.box.data_dir)
     structures = frozenset(structure.id for structure in config.structures)
     sign_in = SignIn(account, trail, structures, clock, cards=cards, psc=psc, in_person=in_person, held=held)
-    acts = EntryActs(store, trail, sign_in, realm, clock)
+    acts = EntryActs(store, trail, sign_in, realm, clock, acts_held)
     callback = urlsplit(str(config.psc.redirect_url)).path if psc is not None and config.psc is not None else ""
 
     def check() -> Sequence[ConfigError]:

@@ -267,6 +267,13 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
             "A protection of the box fails: nobody signs in by card or e-CPS meanwhile.",
         ),
     ),
+    "acts-held": (
+        Tone.BAD,
+        (
+            "Une protection du boîtier est en défaut : rien ne se fait d’ici en attendant.",
+            "A protection of the box fails: nothing is done from here meanwhile.",
+        ),
+    ),
     "pin-blocked": (Tone.BAD, ("La carte est bloquée.", "The card is blocked.")),
     "pin-form": (
         Tone.BAD,

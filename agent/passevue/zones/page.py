@@ -61,7 +61,8 @@ async def open_page(ground: Ground, desk: CardDesk | None, national: National | 
         running += [Running("in-person-line", far.line.run), Running("room", lambda: _tend(ground.store))]
     people = await asyncio.to_thread(
         open_people, ground.config, ground.store, ground.trail, ground.clock, cards=cards, psc=psc, in_person=consents,
-        held=lambda: ground.leave.held(Function.SIGN_IN), keys_of=None if national is not None else ("page.tls",),
+        held=lambda: ground.leave.held(Function.SIGN_IN), acts_held=lambda: ground.leave.held(Function.PAGE_ACTS),
+        keys_of=None if national is not None else ("page.tls",),
     )  # fmt: skip
     machine = await asyncio.to_thread(_machine, ground)
     people = replace(people, machine=machine)

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from passevue import config
 from passevue.errors import Refused, Unsound
 from passevue.queue.retry import HELD_FOR, Facts, Phase, Policy, after
 from passevue.queue.states import State
+from passevue.queue.store import Store
 from passevue.status import words
 from passevue.status.audit_trail import AuditTrail
+from passevue.status.entry_acts import EntryActs
 from passevue.status.local_account import LocalAccount
+from passevue.status.people_words import NOTICES
+from passevue.status.roles import Method, Role
+from passevue.status.session import Session
 from passevue.status.sign_in import SignIn
 from passevue.status.visitor import Place
+from tests.peers.disk import ROOMY
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -47,3 +54,25 @@ async def test_nobody_signs_in_by_card_or_phone_into_a_box_that_is_not_sound(tmp
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def test_what_people_do_at_the_page_is_held_before_it_is_written_down(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    settings = config.Queue(url=f"sqlite:///{tmp_path / 'queue.sqlite'}")
+    store = await Store.open(settings, tmp_path, limits=ROOMY, roles={"intake"})
+    try:
+        trail = AuditTrail(tmp_path / "audit", "1.2.3")
+        sign_in = SignIn(LocalAccount(tmp_path), trail, (), lambda: now)
+        acts = EntryActs(store, trail, sign_in, "test", lambda: now, lambda: ("NET-07",))
+        session = Session(Role.ADMIN, Method.PASSWORD, "site-admin", now, now, now)
+        for act in (acts.close, acts.retry, acts.release):
+            with pytest.raises(Refused) as caught:
+                await act(session, 1, "an order", "127.0.0.1")
+            assert caught.value.code == "acts-held"
+        assert not await asyncio.to_thread((tmp_path / "audit").exists)
+    finally:
+        await store.close()
+
+
+def test_what_is_held_has_words_for_people() -> None:
+    assert {"acts-held", "not-sound"} <= set(NOTICES)
