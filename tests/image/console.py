@@ -16,6 +16,7 @@ from pathlib import Path
 PORT_NAME = "passevue.test"
 UNIT = "console-of-tests.service"  # not passevue-*: those are shut in by passevue-.service.d
 SLOW = (r"dev-disk-by\x2dpartlabel-passevue\x2dvar", "dev-mapper-root", "dev-mapper-var")
+ZONES = ("intake", "national", "page", "host", "facts")
 # The gate takes ten minutes to give up, ten more to trust a new version; tests have not so long (fleet.md § 6).
 HASTY = "[Service]\nExecStart=\nExecStart=/usr/lib/passevue/health --within 240 --steady 20\n"
 _GUEST = Path(__file__).with_name("guest_console.py")
@@ -57,8 +58,10 @@ OOMScoreAdjust=-1000
 Restart=always
 """
     wanted = f"[Unit]\nWants={UNIT}\n"
-    patient = "[Unit]\nJobRunningTimeoutSec=infinity\n"  # ninety seconds are not long on an emulated machine
+    patient = "[Unit]\nJobRunningTimeoutSec=infinity\n"  # ninety seconds are not long on an emulated machine,
+    unhurried = "[Service]\nTimeoutStartSec=15min\n"  # nor are three minutes
     return [
+        *(word for zone in ZONES for word in _credential(f"systemd.unit-dropin.passevue-{zone}.service", unhurried)),
         *(word for device in SLOW for word in _credential(f"systemd.unit-dropin.{device}.device", patient)),
         *_credential("systemd.unit-dropin.passevue-health.service", HASTY),
         *_credential(f"systemd.extra-unit.{UNIT}", unit),

@@ -10,6 +10,7 @@ keeps them for the next run of the same image too (to write tests with; never wh
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -21,11 +22,13 @@ from pathlib import Path
 from tests.image import firmware
 from tests.image.artefacts import BUILD, Image
 from tests.image.configured import Site
+from tests.image.console import CommandFailed
 from tests.image.machine import Hardware, Machine
 from tests.image.state import State
 
 PORTS = {"page": 443, "ris": 2575, "modality": 11112}
 BOOT_S = 1500  # an emulated machine on two busy cores; alone it takes a tenth of it
+SETTLED_S = 900
 READY = "ready"
 
 
@@ -130,19 +133,29 @@ class Lab:
         try:
             await machine.console.answers(BOOT_S)
             boot.console_s = time.monotonic() - machine.switched_on
-            settled = "systemctl", "is-system-running", "--wait"
-            boot.state = (await machine.console.run(*settled, timeout_s=BOOT_S, check=False)).out.strip()
+            boot.state = await settled(machine)
             await asyncio.wait([waiting], timeout=30)
         finally:
             waiting.cancel()
         for command in commands:
             boot.said[command] = (await machine.console.run("sh", "-c", command, check=False)).out
+        journal = await machine.console.run("journalctl", "-b", "-o", "short-monotonic", "--no-pager", timeout_s=300)
+        await asyncio.to_thread((machine.state.folder / "journal").write_text, journal.out)
         return boot
 
     def _place(self, name: str) -> Path:
         folder = self.folder / name
         shutil.rmtree(folder, ignore_errors=True)
         return folder
+
+
+async def settled(machine: Machine, wait_s: float = SETTLED_S) -> str:
+    """Wait until nothing is being started any more; what systemd then calls the system."""
+    with contextlib.suppress(CommandFailed):
+        await machine.console.run(
+            "timeout", str(wait_s), "systemctl", "is-system-running", "--wait", timeout_s=wait_s + 60
+        )
+    return (await machine.console.run("systemctl", "is-system-running", check=False)).out.strip()
 
 
 class Own:

@@ -277,7 +277,7 @@ class Machine:
         )
         arguments = [
             *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-vga", "std"),
-            *("-machine", "q35,smm=on,hpet=off", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=1024"),
+            *("-machine", "q35,smm=on", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=1024"),
             *("-cpu", "host" if kvm else "max", "-smp", str(hardware.cpus), "-m", str(hardware.memory_mib)),
             *("-rtc", f"base={hardware.clock}"),
             *("-global", "driver=cfi.pflash01,property=secure,value=on"),

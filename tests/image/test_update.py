@@ -8,7 +8,7 @@ import pytest
 
 from tests.image.artefacts import Image
 from tests.image.disk_edit import DiskEdit
-from tests.image.lab import BOOT_S, Lab
+from tests.image.lab import BOOT_S, Lab, settled
 from tests.image.machine import Hardware, Machine
 from tests.image.releases import Releases
 from tests.image.state import State
@@ -37,7 +37,7 @@ def carrying(bundle: Path) -> Hardware:
 async def up(machine: Machine) -> None:
     """The box has started and knows whether this boot is good."""
     await machine.console.answers(BOOT_S)
-    await machine.console.run("systemctl", "is-system-running", "--wait", timeout_s=BOOT_S, check=False)
+    await settled(machine)
 
 
 async def bring(machine: Machine, bundle: Path) -> None:
