@@ -195,10 +195,11 @@ def test_formats_are_read_as_rauc_reads_them() -> None:
     assert formats("") == {"plain", "verity", "crypt"}
 
 
-def ring(box: Recorded, conf: str = CONF, **files: str) -> None:
+def ring(box: Recorded, conf: str = CONF, rauc: str = "1.15.2-1", **files: str) -> None:
     box.file(SYSTEM_CONF, conf)
     box.file("/usr/share/passevue/rauc-ca.pem", RING)
-    box.manifest(files={"/usr/share/passevue/rauc-ca.pem": hashlib.sha256(RING).hexdigest(), **files})
+    digests = {"/usr/share/passevue/rauc-ca.pem": hashlib.sha256(RING).hexdigest(), **files}
+    box.manifest(files=digests, packages=[{"name": "rauc", "version": rauc}])
 
 
 def test_the_release_authority_alone_passes(box: Recorded) -> None:
@@ -219,6 +220,11 @@ def test_the_release_authority_alone_passes(box: Recorded) -> None:
 def test_a_weaker_check_of_who_signed_fails(box: Recorded, line: str, instead: str) -> None:
     ring(box, CONF.replace(line, instead))
     assert status(RELEASE_KEY_ONLY, box.machine()) is Status.FAIL
+
+
+def test_a_rauc_that_knows_no_signers_by_name_needs_none(box: Recorded) -> None:
+    ring(box, CONF.replace("allowed-signer-cns=Passevue release", ""), rauc="1.13-3+deb13u1")
+    assert status(RELEASE_KEY_ONLY, box.machine()) is Status.PASS
 
 
 def test_another_authority_in_its_place_fails(box: Recorded) -> None:

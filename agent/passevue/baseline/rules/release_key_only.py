@@ -1,14 +1,19 @@
-"""UPD-02: only bundles of the release authority are taken, checked for purpose, revocation and signer."""
+"""UPD-02: only bundles of the release authority are taken, checked for purpose, revocation and signer.
+
+Signers by name (`allowed-signer-cns`) are a setting of RAUC 1.15 and later, which older ones refuse to start with; there
+the authority of updates signs nothing but the one signer.
+"""
 
 import hashlib
 
-from passevue.baseline.machine import Machine
+from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.reading.ini import read_ini
-from passevue.baseline.reading.rauc import SYSTEM_CONF, is_true
+from passevue.baseline.reading.rauc import SYSTEM_CONF, is_true, version
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
 
 PURPOSE = "codesign-rauc"
+NAMES_SIGNERS = (1, 15)
 
 
 def check(machine: Machine) -> Finding:
@@ -25,9 +30,17 @@ def check(machine: Machine) -> Finding:
         return failed("check-crl is off")
     if is_true(keyring.get("use-bundle-signing-time", "")):
         return failed("use-bundle-signing-time is on")
-    if not keyring.get("allowed-signer-cns"):
+    if not keyring.get("allowed-signer-cns") and _rauc(machine) >= NAMES_SIGNERS:
         return failed("allowed-signer-cns is not set")
-    return passed(f"{path} as in the manifest, {PURPOSE}, CRL, signer by name")
+    return passed(f"{path} as in the manifest, {PURPOSE}, CRL")
+
+
+def _rauc(machine: Machine) -> tuple[int, ...]:
+    """The version of RAUC in the image. Raises: Unmeasurable."""
+    found = [str(each["version"]) for each in machine.manifest.get("packages") if each.get("name") == "rauc"]
+    if len(found) != 1:
+        raise Unmeasurable("the manifest has no RAUC")
+    return version(found[0])
 
 
 RULE = Rule(
@@ -41,7 +54,7 @@ RULE = Rule(
         "Qui pourrait signer une mise à jour serait maître du boîtier.",
         "Whoever could sign an update would be master of the box.",
     ),
-    expected="keyring as in the manifest; check-purpose=codesign-rauc, check-crl, allowed-signer-cns; no signing time",
+    expected="keyring as in the manifest; check-purpose=codesign-rauc, check-crl; signers by name where RAUC can; no signing time",
     remedy=IMAGE_BUG,
     source="CR 3.10 3.12",
     check=check,
