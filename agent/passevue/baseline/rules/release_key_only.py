@@ -1,7 +1,7 @@
 """UPD-02: only bundles of the release authority are taken, checked for purpose, revocation and signer.
 
-Signers by name (`allowed-signer-cns`) are a setting of RAUC 1.15 and later, which older ones refuse to start with; there
-the authority of updates signs nothing but the one signer.
+Signers by name (`allowed-signer-cns`) are a setting of RAUC 1.15 and later, which older ones refuse to start with;
+there the authority of updates signs nothing but the one signer.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ RULE = Rule(
         "Qui pourrait signer une mise à jour serait maître du boîtier.",
         "Whoever could sign an update would be master of the box.",
     ),
-    expected="keyring as in the manifest; check-purpose=codesign-rauc, check-crl; signers by name where RAUC can; no signing time",
+    expected="keyring as in the manifest; purpose, CRL and (from RAUC 1.15) signer checked; no signing time",
     remedy=IMAGE_BUG,
     source="CR 3.10 3.12",
     check=check,
