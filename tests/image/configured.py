@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.image.machine import HOST, Machine
 from tests.peers.pki import Pki
+from tests.peers.pki_persons import Persons
 from tests.peers.ris import Site as Centre
 
 FOLDER = "/var/lib/passevue/config"
@@ -26,6 +27,8 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.pki = Pki(folder)
         self.keys = self.pki.structure(CENTRE.id)
+        self.page = self.pki.server("127.0.0.1")
+        self.persons = Persons(folder / "persons")
 
     def configuration(self, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         sections: dict[str, dict[str, Any]] = {
@@ -43,7 +46,13 @@ class Site:
             },
             "ris": {"host": "0.0.0.0", "senders": ["10.0.0.0/8"]},
             "modality": {"host": "0.0.0.0", "callers": {"MODALITE": ["10.0.0.0/8"]}},
-            "page": {"host": "0.0.0.0", "port": 443, "names": ["127.0.0.1"]},
+            "page": {
+                "host": "0.0.0.0",
+                "port": 443,
+                "names": ["127.0.0.1"],
+                "tls": {"certificate": "page.pem", "key": "key_page.pem"},
+            },
+            "trust": {"authority": "persons.pem"},
         }
         for name, values in (more or {}).items():
             sections[name] = {**sections.get(name, {}), **values}
@@ -65,11 +74,16 @@ class Site:
             ("authority.pem", self.pki.authority),
             ("auth.pem", self.keys.auth_certificate),
             ("sign.pem", self.keys.sign_certificate),
+            ("page.pem", self.page.certificate),
+            ("persons.pem", self.persons.authority),
         ):
             await put(machine, f"{FOLDER}/{name}", path.read_bytes())
-        for zone in ("national",):
-            for name, path in (("auth.pem", self.keys.auth_key), ("sign.pem", self.keys.sign_key)):
-                await seal(machine, f"{CREDENTIALS}/{zone}/{name}", f"key_{name}", path.read_bytes())
+        for zone, name, path in (
+            ("national", "auth.pem", self.keys.auth_key),
+            ("national", "sign.pem", self.keys.sign_key),
+            ("page", "page.pem", self.page.key),
+        ):
+            await seal(machine, f"{CREDENTIALS}/{zone}/{name}", f"key_{name}", path.read_bytes())
         await put(machine, f"{FOLDER}/passevue.toml", self.configuration().encode())
 
     async def ready(self, machine: Machine) -> None:
