@@ -175,6 +175,39 @@ def test_a_secret_of_a_process_a_unit_or_the_configuration_fails(with_file: Reco
     assert (finding.status, finding.observed) == (Status.FAIL, "line 2 of the configuration looks like a key")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "q7Zt0uVb3Xc9Yd2We5Rf8Tg1Hj4Kl6Mn0Pz",
+        "K7gNU3sdo/OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=",
+        "9c" * 32,
+        "postgresql://box:hunter2@db.example/queue",
+    ],
+)
+def test_a_random_word_of_the_configuration_is_a_secret(with_file: Recorded, value: str) -> None:
+    with_file.facts["secrets"] = "[]"
+    with_file.file(f"{SITE}/passevue.toml", f'token = "{value}"\n', mode=0o640)
+    assert status(CREDENTIALS_ONLY, with_file.machine()) is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/var/lib/passevue/config/keys/structure-10B0127189/auth_certificate.pem",
+        "keys/structure-10B0127189/CABINET-du-Port/auth_certificate",
+        "a80a366d-fcdb-485f-a280-6bb335861ba6",
+        "pkcs11:token=passevue;object=auth?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=jeton.pin",
+        "1.2.250.1.999.1.1.8121.1.2.250.1.999.1.1.8121",
+        "https://dmp.essai.example:8443/si-dmp-server/v2/services",
+        "postgresql://box@db.example:5432/queue",
+    ],
+)
+def test_a_long_word_that_somebody_wrote_is_none(with_file: Recorded, value: str) -> None:
+    with_file.facts["secrets"] = "[]"
+    with_file.file(f"{SITE}/passevue.toml", f'setting = "{value}"\n', mode=0o640)
+    assert status(CREDENTIALS_ONLY, with_file.machine()) is Status.PASS
+
+
 # --- UPD -------------------------------------------------------------------------------------------------------------
 
 

@@ -12,9 +12,9 @@ from passevue.baseline.secret_scan import names_a_secret
 SETTINGS = ("/etc/systemd/system", "/usr/lib/systemd/system")
 _ENVIRONMENT = re.compile(r"^Environment=(.*)$", re.MULTILINE)
 _VARIABLE = re.compile(r"[\"']?([A-Za-z_][A-Za-z0-9_]*)=([^\s\"']+)")
+_IN_ADDRESS = re.compile(r"://[^/\s:@\"']+:[^/\s@\"']+@")
 _WORD = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
-RANDOM_BITS = 4.0  # of entropy a character: base64 of random bytes has 5 to 6, words and paths 3 to 4
-SMALLEST = 32
+RANDOM_BITS = 4.0  # of entropy a character: base64 of random bytes has 4.5 to 6, words and paths 3 to 4
 
 
 def check(machine: Machine) -> Finding:
@@ -35,17 +35,23 @@ def _in_unit(text: str) -> str:
 
 
 def _random_line(text: str) -> int:
-    """The first line with a word that only chance can have written; 0 when there is none."""
+    """The first line with a word that only chance can have written, or a password in an address; 0: there is none."""
     for number, line in enumerate(text.splitlines(), 1):
-        if any(len(word) >= SMALLEST and _bits(word) > RANDOM_BITS for word in _WORD.findall(line)):
+        if _IN_ADDRESS.search(line) or any(_is_random(word) for word in _WORD.findall(line)):
             return number
     return 0
 
 
+def _is_random(word: str) -> bool:
+    """Base64 of a key mixes capitals, small letters and digits all over; a path or a name does not. Or hexadecimal."""
+    if re.fullmatch(r"[0-9A-Fa-f]{48,}", word):
+        return True
+    kinds = [len(re.findall(kind, word)) for kind in ("[A-Z]", "[a-z]", "[0-9]")]
+    return min(kinds[:2]) * 5 >= len(word) and kinds[2] >= 2 and _bits(word) > RANDOM_BITS
+
+
 def _bits(word: str) -> float:
-    """Entropy of its characters; a word with no digit or no letter is none of ours to suspect."""
-    if not re.search(r"\d", word) or not re.search(r"[A-Za-z]", word) or "/" in word:
-        return 0.0
+    """Entropy of its characters."""
     counts = Counter(word).values()
     return -sum(count / len(word) * math.log2(count / len(word)) for count in counts)
 
