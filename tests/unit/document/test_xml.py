@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passevue.document.xml import MAX_ATTRIBUTES, MAX_DEPTH, MAX_ELEMENTS, parse
+from passevue.document.xml import (
+    MAX_ATTRIBUTES,
+    MAX_DEPTH,
+    MAX_ELEMENTS,
+    _shows_itself_plain,
+    check_bounds,
+    parse,
+)
 from passevue.errors import Unreadable
+from tests.peers.ris import PAT_TROIS, invented_document_id, invented_exam, report
 
 REFUSED = {
     "dtd": b"<!DOCTYPE a><a/>",
@@ -113,3 +121,43 @@ def test_any_bytes_are_taken_or_refused(data: bytes) -> None:
     with contextlib.suppress(Unreadable):
         parse(data)
     assert parse(b"<next/>").tag == "next"
+
+
+# What shows itself plain needs no expat: no DTD and no bound that expat would refuse gets through. (Names alone differ:
+# libxml2 takes those of the fifth edition of XML 1.0, U+FEFF among them.)
+
+HEADS = (
+    "", "\ufeff", '<?xml version="1.0"?>', '<?xml version="1.0" encoding="UTF-8"?>\n',
+    "<?xml version='1.0'?><?xml-stylesheet href='x'?>", "<?xml-stylesheet href='x'?>", "<?xml ?>",
+    "<?xml version='1.0' encoding='iso-8859-15' standalone='yes'?>", '<?xml version="1.1"?>',
+    '<?xml version="1.0" encoding="UTF-7"?>', '<?xml version="1.0" encoding="hz-gb-2312"?>', "<?pi?>", " ",
+)  # fmt: skip
+PIECES = ("<a>", "</a>", "<b c='1'/>", "<!DOCTYPE a>", "<!--x-->", "<![CDATA[<!DOCTYPE a>]]>", "text", "&lt;", "&u;",
+          "é", "=" * 300, "<a " + "".join(f"x{n}='' " for n in range(MAX_ATTRIBUTES + 1)) + "/>",
+          "<a" + " " * 1300 + ">", "\x01", "<", ">", "<?x y?>", "<!doctype a>")  # fmt: skip
+
+
+@given(
+    st.sampled_from(HEADS),
+    st.lists(st.sampled_from(PIECES), max_size=12),
+    st.sampled_from(["utf-8", "utf-16", "utf-16-le", "iso-8859-15", "utf-7"]),
+)
+def test_what_expat_refuses_is_not_let_through_by_its_looks(head: str, pieces: list[str], encoding: str) -> None:
+    data = (head + "<r>" + "".join(pieces) + "</r>").encode(encoding, "xmlcharrefreplace")
+    try:
+        parse(data)
+    except Unreadable:
+        return
+    check_bounds(data, 1 << 20)
+
+
+def test_a_report_shows_itself_plain() -> None:
+    """Else expat would go over each report, on the event loop."""
+    data = report(PAT_TROIS, invented_exam(1), document_id=invented_document_id(1))
+    assert _shows_itself_plain(data)
+    assert not _shows_itself_plain(data.replace(b"<ClinicalDocument", b"<!DOCTYPE a><ClinicalDocument", 1))
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if "entity" in name or "dtd" in name or "laughs" in name])
+def test_a_dtd_never_shows_itself_plain(name: str) -> None:
+    assert name == "undefined_entity" or not _shows_itself_plain(REFUSED[name])
