@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from tests.peers.pki import Pki
@@ -8,5 +6,4 @@ from tests.peers.pki import Pki
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """The test realm's authorities, made once: keys are slow to make."""
-    folder: Path = tmp_path_factory.getbasetemp().parent / "baseline-pki"
-    return Pki(folder)
+    return Pki(tmp_path_factory.mktemp("pki"))
