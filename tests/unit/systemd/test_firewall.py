@@ -84,7 +84,7 @@ def test_the_21st_connection_of_one_address_is_reset_and_its_neighbour_still_get
 
 def test_a_flood_of_connections_is_cut_off(one: Wires) -> None:
     one.configure(ONE_WIRE)
-    came = one.come(*[("192.0.2.10", BOX, 2575)] * 320)
+    came = one.come(*[("192.0.2.10", BOX, 2575)] * 400)
     assert came[:200] == ["open"] * 200
     assert came[-1] == "reset"
     assert one.come(("192.0.2.11", BOX, 2575)) == ["open"]
