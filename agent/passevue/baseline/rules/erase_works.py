@@ -17,5 +17,6 @@ RULE = Rule(
     expected="after erase: no key slot, no TPM object, factory state",
     remedy=REPROVISION,
     source="CRA b m, CLA O-12.2.4.3",
+    proof="tests/image/test_erase.py",
     check=None,
 )
