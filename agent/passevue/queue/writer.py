@@ -9,8 +9,8 @@ Rules:
   the database file and sync that (`mend`). Until then every write is refused (F-06: a failed sync may have marked lost
   pages as clean, and a copy of an unacknowledged message must not be taken for kept).
 
-Measured here: 8 callers with 325 kB each get twice the rate of one on a disk that syncs in 0.2 ms, and nearly eight
-times on one that needs 3 ms.
+Measured on two processors that others used too: 8 callers with 325 kB each get twice the rate of one where a sync takes
+2 ms, and nearly four times where it takes 16 ms; the faster the disk, the more it is the processor that bounds both.
 """
 
 import asyncio
