@@ -55,26 +55,22 @@ def release(version: str, kernel: int = 1, root_size: int = 400 << 10, profile: 
     source = random.Random(version + profile)
     root = source.randbytes(root_size)
     salt = source.randbytes(32)
-    top = b"".join(hashlib.sha256(salt + root[at : at + 4096]).digest() for at in range(0, root_size, 4096)).ljust(
-        4096, b"\0"
-    )
-    root_hash = hashlib.sha256(salt + top).hexdigest()
-    head = struct.pack(
-        "<8sII16s32sIIQH6x256s",
-        b"verity\0\0",
-        1,
-        1,
-        source.randbytes(16),
-        b"sha256",
-        4096,
-        4096,
-        root_size // 4096,
-        32,
-        salt,
-    )
-    return Release(
-        version, root, head.ljust(4096, b"\0") + top, root_hash, portable_executable(version, root_hash, kernel)
-    )
+    tree, root_hash = _tree(root, salt)
+    facts = (b"verity\0\0", 1, 1, source.randbytes(16), b"sha256", 4096, 4096, root_size // 4096, 32, salt)
+    head = struct.pack("<8sII16s32sIIQH6x256s", *facts)
+    executable = portable_executable(version, root_hash, kernel)
+    return Release(version, root, head.ljust(4096, b"\0") + tree, root_hash, executable)
+
+
+def _tree(data: bytes, salt: bytes) -> tuple[bytes, str]:
+    """A dm-verity hash tree, its top level first, and the root hash (cryptsetup, dm-verity on-disk format)."""
+    levels: list[bytes] = []
+    while not levels or len(levels[0]) > 4096:
+        below = levels[0] if levels else data
+        hashes = [hashlib.sha256(salt + below[at : at + 4096]).digest() for at in range(0, len(below), 4096)]
+        level = b"".join(hashes)
+        levels.insert(0, level + bytes(-len(level) % 4096))
+    return b"".join(levels), hashlib.sha256(salt + levels[0]).hexdigest()
 
 
 def portable_executable(version: str, root_hash: str, kernel: int = 1, pcrsig: int = 700) -> bytes:
