@@ -181,7 +181,7 @@ def _own(image: Image, folder: Path) -> Image:
     """The same files under a name of ours: a build meanwhile takes nothing away."""
     if not folder.exists():
         folder.mkdir()
-        for file in image.folder.iterdir():
+        for file in filter(Path.is_file, image.folder.iterdir()):
             os.link(file, folder / file.name)
     return Image(folder)
 
