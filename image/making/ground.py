@@ -35,7 +35,7 @@ class Order:
     keys: Path
     extra: tuple[Path, ...]  # trees laid over the image: tests build broken boxes with them
     compression: str  # of the root: "zstd,12"
-    epoch: int  # seconds: every date in the image
+    epoch: int  # seconds: when the commit was made
     fresh: bool  # nothing from an earlier build's trees
 
     @property

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from making.ground import BUILD, HERE, REPOSITORY, TOOLS, Order, remove, run, step
 
@@ -26,7 +27,7 @@ def run_mkosi(order: Order, stage: Path) -> None:
     settings = {
         "tools-tree": TOOLS,
         "image-version": order.version,
-        "source-date-epoch": order.epoch,
+        "source-date-epoch": int(_release()["dated"].timestamp()),
         "sandbox-tree": BUILD / "apt",
         "package-cache-dir": BUILD / "cache/packages",
         "cache-dir": BUILD / "cache/trees",
@@ -75,7 +76,7 @@ def _facts(order: Order) -> dict[str, object]:
     command = [*_mkosi(), f"--profile={order.profile}", "--json", "summary"]
     told = subprocess.run([str(part) for part in command], capture_output=True, check=True, env=_environment()).stdout  # noqa: S603
     image = json.loads(told)["Images"][-1]  # those that it depends on come first
-    release = tomllib.loads((HERE / "release.toml").read_text())
+    release = _release()
     catalogue = (REPOSITORY / "agent/passevue/baseline/rules").glob("*.py")
     certificate = ssl.PEM_cert_to_DER_cert((order.keys / "db.crt").read_text())
     return {
@@ -89,6 +90,10 @@ def _facts(order: Order) -> dict[str, object]:
         "support_end": release["support_end"].isoformat(),
         "security_floor": release["security_floor"],
     }
+
+
+def _release() -> dict[str, Any]:
+    return tomllib.loads((HERE / "release.toml").read_text())
 
 
 def _mkosi() -> list[object]:
