@@ -203,6 +203,9 @@ class Link:
                 log.warning("zone_link_cut", reason=reasons[0])
         finally:
             self._end()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # a task group that ends by an error forgets that it was cancelled
+            raise asyncio.CancelledError
 
     def _end(self) -> None:
         self._over.set()

@@ -258,6 +258,28 @@ async def test_a_far_side_that_says_nothing_is_given_up() -> None:
         assert link.over
 
 
+async def test_a_link_that_is_cancelled_while_it_ends_is_cancelled() -> None:
+    ending = asyncio.Event()
+
+    async def lingers(_question: Add, _data: bytearray) -> Sum:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await asyncio.sleep(0.05)
+        raise AssertionError
+
+    near, far = pair()
+    task = asyncio.create_task(Link(near, SMALL, asked=[Asked(Add, lingers)]).run())
+    await asyncio.get_running_loop().sock_sendall(far, frame(Kind.ASK, b"Add", 1, b'{"one": 1, "other": 2}'))
+    await asyncio.sleep(0.01)
+    far.close()  # the link ends by itself
+    await ending.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled()
+
+
 async def test_two_that_have_nothing_to_say_stay_linked() -> None:
     near, far = pair()
     links = [Link(end, SMALL, silent_s=3.0) for end in (near, far)]
