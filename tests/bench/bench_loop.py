@@ -141,7 +141,8 @@ class Story:
 
     async def _set_aside(self, cabinet: Cabinet, browser: Browser, exam: Exam) -> None:
         await self._send(cabinet, exam)
-        await browser.until("/entries/1", "/entries/1/publish", 30)
+        await browser.until("/entries/1", "pas de dossier ouvert", 30)  # why it is set aside
+        assert "/entries/1/publish" in await browser.get("/entries/1")
 
     async def _in_ones_name(self, cabinet: Cabinet, browser: Browser) -> None:
         await browser.post("/entries/1/publish")
