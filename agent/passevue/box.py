@@ -9,7 +9,8 @@ takes the process down; systemd brings it back, and the queue makes that safe (Q
     await box.run()                     # until `box.stop()` or SIGTERM
 
 A laptop runs all zones in one process; the appliance runs each as its own (`passevue run --part intake`). Zones of
-different processes share the data folder and meet at local sockets (`zones.meeting`).
+different processes share the data folder and meet at local sockets (`zones.meeting`). A process imports its own zones
+and no other: what a zone never uses it does not hold in memory for years.
 """
 
 import asyncio
@@ -17,8 +18,9 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,22 +29,23 @@ from passevue.baseline.verdict import Leave
 from passevue.config import Config
 from passevue.intake.room import Thresholds
 from passevue.queue.retry import Policy
-from passevue.queue.room import Limits
-from passevue.queue.store import Store, utc_now
 from passevue.status.audit_trail import AuditTrail
+from passevue.status.folders import audit_folder, status_folder
 from passevue.status.metrics import Metrics
 from passevue.status.neighbours import Neighbours
 from passevue.status.notify import Watchdog, notify
-from passevue.status.observer import audit_folder, status_folder
 from passevue.status.witness import Witness
 from passevue.status.zone_words import ZoneWords
 from passevue.zones.ground import Ground, Running
-from passevue.zones.host import Host, open_host
-from passevue.zones.intake import Intake, open_intake
 from passevue.zones.meeting import Meeting
-from passevue.zones.national import National, open_national
-from passevue.zones.page import PageZone, open_page
 from passevue.zones.part import Part
+
+if TYPE_CHECKING:
+    from passevue.queue.store import Store
+    from passevue.zones.host import Host
+    from passevue.zones.intake import Intake
+    from passevue.zones.national import National
+    from passevue.zones.page import PageZone
 
 __all__ = ["SOCKETS", "Box", "Part"]
 
@@ -52,6 +55,10 @@ SOCKETS = Path("/run/passevue")
 _STORE_USERS = frozenset({Part.INTAKE, Part.NATIONAL, Part.PAGE})
 
 log = structlog.get_logger()
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Box:
@@ -174,7 +181,10 @@ class Box:
         folder, zone = status_folder(self.config), zone_name(self._parts)
         return ZoneWords(ground.metrics, folder, zone, self._clock, reads=Part.PAGE in self._parts)
 
-    async def _open_store(self) -> Store:
+    async def _open_store(self) -> "Store":
+        from passevue.queue.room import Limits
+        from passevue.queue.store import Store
+
         roles = {part.value for part in self._parts & {Part.INTAKE, Part.NATIONAL}}
         limits = Limits.like(self._thresholds)
         return await Store.open(
@@ -209,15 +219,23 @@ class Box:
         host: Host | None = None
         running: list[Running] = []
         if Part.INTAKE in self._parts:
+            from passevue.zones.intake import open_intake
+
             self._intake = await open_intake(ground, open_things, alone=Part.NATIONAL not in self._parts)
             running += self._intake.running
         if Part.NATIONAL in self._parts:
+            from passevue.zones.national import open_national
+
             images = self._intake.images if self._intake is not None else None
             national = await open_national(ground, open_things, images, alone=Part.PAGE not in self._parts)
             running += national.running
         if Part.HOST in self._parts:
+            from passevue.zones.host import open_host
+
             host = await open_host(ground, open_things, alone=Part.PAGE not in self._parts)
         if Part.PAGE in self._parts:
+            from passevue.zones.page import open_page
+
             desk = host.cards if host is not None else None
             self._page = await open_page(ground, desk, national, alone=host is None)
             running += self._page.running

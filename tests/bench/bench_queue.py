@@ -22,8 +22,8 @@ import structlog
 from passevue import config
 from passevue.document.request import Action, Task
 from passevue.intake.received import Kind, Received
-from passevue.queue.connection import prepare_sqlite
 from passevue.queue.moves import Rank
+from passevue.queue.sqlite_settings import prepare_sqlite
 from passevue.queue.states import State
 from passevue.queue.store import Store, utc_now
 from tests.bench.figure import Figure, median_of

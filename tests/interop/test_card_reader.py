@@ -17,10 +17,10 @@ import pytest
 from smartcard import scard
 from typer.testing import CliRunner
 
-from passevue.__main__ import app
 from passevue.card.cps import KeyUse
 from passevue.card.pcsc import Context, Look, ServiceAway
 from passevue.card.reader import CardIn, CardOut, Event, ReaderIn, ReaderOut, Readers
+from passevue.cli.commands import app
 from passevue.errors import CardAbsent, CardError, CardFault, PinNeeded, PinWrong, UnknownCard
 from tests.peers.card import Kind, Profile, VirtualCard
 from tests.peers.pcsc import Pcscd, Slot, why_not

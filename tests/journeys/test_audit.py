@@ -6,7 +6,7 @@ from pathlib import Path
 
 from passevue.queue.states import State
 from passevue.status.audit_trail import verify
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
 from tests.peers.cabinet import Cabinet
 from tests.peers.ris import PAT_TROIS, invented_exam
 

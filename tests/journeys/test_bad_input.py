@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from passevue.status.audit_trail import verify
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
 from tests.peers.cabinet import Cabinet
 from tests.peers.modality import Modality, Refused
 from tests.peers.ris import PAT_TROIS, Ask, Ris, invented_exam, invented_person, oru

@@ -10,7 +10,7 @@ import aiohttp
 from passevue.baseline.machine import MANIFEST
 from passevue.queue.states import State
 from passevue.status.audit_trail import verify
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
 from tests.peers.cabinet import Cabinet
 from tests.peers.ris import PAT_TROIS, invented_exam
 

@@ -12,7 +12,7 @@ import pytest
 from passevue.box import Part
 from passevue.queue.states import State
 from passevue.status.audit_trail import verify
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
 from tests.peers import invented
 from tests.peers.dmp import PUBLISH, Fault
 from tests.peers.front_desk import Browser

@@ -38,8 +38,9 @@ from passevue.queue.store import Store
 from passevue.status import door
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.card_desk import CardDesk
+from passevue.status.folders import audit_folder
 from passevue.status.machine_pages import Desk
-from passevue.status.observer import Observer, audit_folder
+from passevue.status.observer import Observer
 from passevue.status.page import Page
 from passevue.status.people import open_people
 from tests.peers.card import Holder, Profile, Situation, VirtualCard

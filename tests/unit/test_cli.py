@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from passevue.__main__ import app
+from passevue.cli.commands import app
 from passevue.cli.ground import Exit
 from passevue.config import Config, load
 from passevue.config_example import example
@@ -25,7 +25,7 @@ from passevue.queue.retry import Phase, Policy, after
 from passevue.queue.states import PICKED
 from passevue.queue.store import Store
 from passevue.status.audit_trail import verify
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
 from tests.peers.disk import ROOMY
 
 SECRET = b"MSH|^~\\&|what came in"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from passevue.__main__ import app
+from passevue.cli.commands import app
 from passevue.config import load
 from passevue.config_example import example
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
 
 BOX = 65_534
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from passevue.__main__ import app
 from passevue.baseline.report import Report, read_report
 from passevue.baseline.rules import CATALOGUE
+from passevue.cli.commands import app
 from tests.peers.pki import Pki
 from tests.unit.baseline.machines import Recorded
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import passevue
-from passevue.__main__ import app
+from passevue.cli.commands import app
 from passevue.cli.ground import Exit
 from passevue.config_example import settings
 from passevue.status import logs

@@ -17,8 +17,8 @@ from passevue.errors import BoxError, StoreError
 from passevue.shared import is_shared
 from passevue.status import audit, audit_people
 from passevue.status.audit_trail import AuditTrail
+from passevue.status.folders import audit_folder
 from passevue.status.local_account import LocalAccount
-from passevue.status.observer import audit_folder
 from passevue.zones.part import Part, user_of
 
 app = typer.Typer(no_args_is_help=True, help="Le compte du site, sur la page du boîtier.")

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,10 +24,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from passevue.config import Config, printable
 from passevue.config_check import load_checked
 from passevue.errors import BoxError, ConfigError, Refused, StoreError
-from passevue.queue.store import FILE_NAME, Store
 from passevue.status import audit
 from passevue.status.audit_trail import AuditTrail
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
+
+if TYPE_CHECKING:
+    from passevue.queue.store import Store
 
 T = TypeVar("T")
 
@@ -105,12 +107,14 @@ def configuration(path: Path) -> Config:
 
 
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[Store]:
+async def opened(config: Config) -> AsyncIterator["Store"]:
     """The box's store, beside the box if it runs.
 
     Raises:
         StoreError: it is not there, or cannot be opened.
     """
+    from passevue.queue.store import FILE_NAME, Store  # `run` starts here too, and not every zone has a store
+
     if config.queue.url is None and not await asyncio.to_thread((config.box.data_dir / FILE_NAME).is_file):
         hint = f"Le boîtier n'a encore rien gardé dans {config.box.data_dir} : a-t-il déjà été lancé ?"
         raise StoreError("there is no store in the data folder", hint=hint)
@@ -121,7 +125,7 @@ async def opened(config: Config) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def with_store(config: Config, work: Callable[[Store], Awaitable[T]]) -> T:
+async def with_store(config: Config, work: Callable[["Store"], Awaitable[T]]) -> T:
     async with opened(config) as store:
         return await work(store)
 

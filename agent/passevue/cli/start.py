@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from passevue.config import Config
 from passevue.errors import BoxError
 from passevue.status import logs
 from passevue.status.activation import passed_sockets
-from passevue.zones import first
 from passevue.zones.meeting import Meeting
 
 log = structlog.get_logger()
@@ -33,9 +33,7 @@ def run(
 ) -> None:
     """Fait tourner le boîtier, jusqu'à un signal d'arrêt."""
     logs.set_up(level=logging.DEBUG if debug else logging.INFO)
-    if first.is_unclaimed(config_path, part or ()):
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(first.run(part or ()))
+    if not config_path.exists() and _first(config_path, part or ()):
         return
     config = configuration(config_path)
     try:
@@ -47,6 +45,27 @@ def run(
         fail(error)
     except ExceptionGroup as group:
         raise typer.Exit(_tell(group)) from None
+
+
+def _first(config_path: Path, parts: Collection[Part]) -> bool:
+    """What an appliance does that has no configuration yet; False where this is none."""
+    from passevue.zones import first
+
+    if not first.is_unclaimed(config_path, parts):
+        return False
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(first.run(parts))
+    return True
+
+
+alone = typer.Typer(name="passevue", add_completion=False, pretty_exceptions_enable=False)
+"""`passevue run` and nothing else: see `__main__`."""
+alone.command("run")(run)
+
+
+@alone.callback()
+def _with_its_name() -> None:
+    """With it, the one command still goes by its name."""
 
 
 def _sockets(config: Config) -> Path:

@@ -17,7 +17,7 @@ from passevue.cli.ground import (
 )
 from passevue.errors import StoreError
 from passevue.status.audit_trail import Verdict, verify
-from passevue.status.observer import audit_folder
+from passevue.status.folders import audit_folder
 
 app = typer.Typer(no_args_is_help=True, help="Le journal d'audit.")
 MOST_SHOWN = 20

@@ -18,13 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
-import psycopg.errors
 from sqlalchemy import ColumnElement, Dialect, make_url, or_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import CompilerElement
 
 from passevue.errors import BoxError, Damaged, NoRoom, StoreError
+from passevue.queue.sqlite_settings import prepare_sqlite
 
 __all__ = ["Busy", "Clash", "Connection", "Row", "Value", "among", "connector", "is_sqlite", "sqlite_file"]
 
@@ -33,7 +32,6 @@ Value = int | str | bytes | None
 Row = tuple[Any, ...]
 
 BUSY_TIMEOUT_S = 20.0  # another unit of the box holds the write lock for milliseconds; a checkpoint may add seconds
-PAGE_BYTES = 8192
 
 
 class Clash(StoreError):
@@ -151,16 +149,6 @@ def connector(url: str) -> Callable[[], Connection]:
     return lambda: _open_postgresql(address)
 
 
-def prepare_sqlite(execute: Callable[[str], object]) -> None:
-    """The settings without which a commit is not a commit; for every connection to an SQLite store."""
-    execute(f"PRAGMA page_size={PAGE_BYTES}")  # a new file only
-    execute("PRAGMA journal_mode=WAL")
-    execute("PRAGMA synchronous=FULL")  # never NORMAL: STOR-05
-    execute("PRAGMA wal_autocheckpoint=0")  # `checkpoint` does it, when nobody waits
-    execute("PRAGMA cache_size=-8192")
-    execute("PRAGMA journal_size_limit=67108864")
-
-
 def _open_sqlite(path: Path) -> Connection:
     try:
         raw = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -175,19 +163,20 @@ def _open_sqlite(path: Path) -> Connection:
 
 
 def _open_postgresql(address: str) -> Connection:
+    from passevue.queue.postgresql import DIALECT, open_postgresql
+
     try:
-        raw = psycopg.connect(address, autocommit=True, connect_timeout=10)
-        raw.execute("SET synchronous_commit TO on")  # an answer is a synced WAL, whatever the server's default
-        raw.execute("SET lock_timeout TO '20s'")
-    except psycopg.Error as err:
+        return Connection(open_postgresql(address), DIALECT)
+    except Exception as err:
         raise _ours(err) from err
-    return Connection(raw, _POSTGRESQL)
 
 
-_POSTGRESQL: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 _FULL = {sqlite3.SQLITE_FULL}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _TORN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_TAKEN = {"23505", "40001"}  # unique_violation, serialization_failure
+_DISK_FULL = "53100"
+_CORRUPTED = {"XX001", "XX002"}  # data_corrupted, index_corrupted
 
 
 def _ours(err: Exception) -> Exception:
@@ -206,10 +195,11 @@ def _ours(err: Exception) -> Exception:
             return Busy(f"the database is busy: {name}", hint="La base de la file d’attente est occupée.")
         if code & 0xFF == sqlite3.SQLITE_CONSTRAINT:
             return Clash(f"a key is taken: {name}")
-    if isinstance(err, psycopg.errors.UniqueViolation | psycopg.errors.SerializationFailure):
+    state = getattr(err, "sqlstate", None)  # of PostgreSQL, appendix A of its manual
+    if state in _TAKEN:
         return Clash(f"a key is taken: {name}")
-    if isinstance(err, psycopg.errors.DiskFull):
+    if state == _DISK_FULL:
         return NoRoom(f"the database has no room: {name}", hint="Le serveur de base de données n’a plus de place.")
-    if isinstance(err, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted):
+    if state in _CORRUPTED:
         return Damaged(f"the database is damaged: {name}", hint="La base de la file d’attente est abîmée.")
     return StoreError(f"the database failed: {name}", hint="La base de la file d’attente ne répond pas.")

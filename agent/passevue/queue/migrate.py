@@ -13,8 +13,9 @@ from sqlalchemy import Engine, NullPool, create_engine, event, inspect, make_url
 from sqlalchemy.exc import DBAPIError
 
 from passevue.errors import StoreError
-from passevue.queue.connection import BUSY_TIMEOUT_S, is_sqlite, prepare_sqlite, sqlite_file
+from passevue.queue.connection import BUSY_TIMEOUT_S, is_sqlite, sqlite_file
 from passevue.queue.schema import SCHEMA
+from passevue.queue.sqlite_settings import prepare_sqlite
 
 __all__ = ["engine_for", "migrate", "schema_of", "up_to_date"]
 

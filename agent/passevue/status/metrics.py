@@ -6,6 +6,7 @@ Where the box is several processes, the page tells the counters of all (`zone_wo
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
@@ -13,8 +14,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from passevue.status.neighbours import Health
-from passevue.status.summary import Summary
 from passevue.status.zone_words import FRESH, REMEMBERED, Family, Sample, ZoneWord
+
+if TYPE_CHECKING:
+    from passevue.status.summary import Summary
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -91,7 +94,7 @@ class Metrics:
         """The last words of all zones, this process's own first."""
         self._everything.words = words
 
-    def text(self, summary: Summary) -> bytes:
+    def text(self, summary: "Summary") -> bytes:
         self._everything.last = summary
         return generate_latest(self._shown)
 
@@ -113,7 +116,7 @@ def _summed(said: Sequence[tuple[Family, ...]]) -> Iterator[Metric]:
         yield metric
 
 
-def _of_zones(summary: Summary, words: Sequence[ZoneWord]) -> Iterator[Metric]:
+def _of_zones(summary: "Summary", words: Sequence[ZoneWord]) -> Iterator[Metric]:
     up = GaugeMetricFamily("passevue_zone_up", "Whether a process of the box has said that it lives", labels=["zone"])
     memory = GaugeMetricFamily("passevue_zone_resident_bytes", "Memory of a process of the box", labels=["zone"])
     for word in words:
@@ -126,7 +129,7 @@ def _of_zones(summary: Summary, words: Sequence[ZoneWord]) -> Iterator[Metric]:
     yield memory
 
 
-def _of_queue(summary: Summary) -> Iterator[Metric]:
+def _of_queue(summary: "Summary") -> Iterator[Metric]:
     counters = summary.counters
     entries = GaugeMetricFamily("passevue_entries", "Open entries of the queue, by state", labels=["state"])
     for state, count in counters.by_state.items():
@@ -144,7 +147,7 @@ def _of_queue(summary: Summary) -> Iterator[Metric]:
     )  # fmt: skip
 
 
-def _of_house(summary: Summary) -> Iterator[Metric]:
+def _of_house(summary: "Summary") -> Iterator[Metric]:
     yield GaugeMetricFamily("passevue_verdict", "0 all is well, 1 worth a look, 2 someone must act", summary.verdict)
     yield InfoMetricFamily("passevue_build", "Version of the box", {"version": summary.version})
     if summary.room is not None:
@@ -161,7 +164,7 @@ def _of_house(summary: Summary) -> Iterator[Metric]:
     yield days
 
 
-def _of_neighbours(summary: Summary) -> Iterator[Metric]:
+def _of_neighbours(summary: "Summary") -> Iterator[Metric]:
     up = GaugeMetricFamily("passevue_neighbour_up", "Whether a neighbour's last word was good", labels=["neighbour"])
     breaker = GaugeMetricFamily("passevue_breaker_open", "Whether nothing is sent to it now", labels=["neighbour"])
     for word in summary.neighbours:

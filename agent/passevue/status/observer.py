@@ -21,6 +21,7 @@ from passevue.queue.listing import Counters
 from passevue.queue.states import State
 from passevue.queue.store import Store, utc_now
 from passevue.status import neighbours
+from passevue.status.folders import status_folder
 from passevue.status.neighbours import Neighbours
 from passevue.status.protections import Protections
 from passevue.status.summary import Certificate, Room, Summary, draw
@@ -125,15 +126,6 @@ class Observer:
         if at is None or not timedelta() <= now - at < CERTIFICATES_FRESH:
             self._certificates = await asyncio.to_thread(lambda: tuple(certificates(self._config)))
             self._certificates_at = now
-
-
-def status_folder(config: Config) -> Path:
-    """Where the processes of one box leave what the others show."""
-    return config.box.data_dir / "status"
-
-
-def audit_folder(config: Config) -> Path:
-    return config.box.data_dir / "audit"
 
 
 def no_counters() -> Counters:

@@ -8,19 +8,22 @@ is slow, but `traced`: no try with the registry begins while the trail does not 
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
 from passevue import __version__
 from passevue.errors import StoreError, TraceError
-from passevue.intake.received import Received, Stored
-from passevue.intake.ris_values import RisMessage
-from passevue.national.registry import Exchange
 from passevue.status import audit
 from passevue.status.audit import Event, Outcome
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.metrics import Metrics
 from passevue.status.neighbours import Neighbour, Neighbours
+
+if TYPE_CHECKING:  # values that go by: whoever hands them over has them
+    from passevue.intake.received import Received, Stored
+    from passevue.intake.ris_values import RisMessage
+    from passevue.national.registry import Exchange
 
 log = structlog.get_logger()
 
@@ -49,7 +52,7 @@ class Witness:
         self._service = service
         self._clock = clock
 
-    def message_taken(self, message: RisMessage, received: Received) -> None:
+    def message_taken(self, message: "RisMessage", received: "Received") -> None:
         self._neighbours.heard(Neighbour.RIS, str(message.demand), received.received_at)
         self._metrics.received.labels(str(message.kind), "AA").inc()
         patients = (audit.patient("{}^^^&{}&ISO^NH".format(*message.ins)),) if message.ins else ()
@@ -70,7 +73,7 @@ class Witness:
         self._neighbours.failed(Neighbour.MODALITY, "A-ASSOCIATE", now)
         self._note(audit.association_refused(now, sender, peer, said))
 
-    def objects_taken(self, stored: Stored) -> None:
+    def objects_taken(self, stored: "Stored") -> None:
         """One association, told when it has ended."""
         now = self._clock()
         self._neighbours.heard(Neighbour.MODALITY, "C-STORE", now)
@@ -87,7 +90,7 @@ class Witness:
         else:
             self._neighbours.failed(Neighbour.PACS, type(error).__name__, now)
 
-    def exchanged(self, exchange: Exchange) -> None:
+    def exchanged(self, exchange: "Exchange") -> None:
         """One try with the registry. An answer that refuses is an answer: the registry is there."""
         now = self._clock()
         self._metrics.tries.labels(exchange.transaction, _OUTCOMES.get(exchange.result, "refused")).inc()
@@ -134,7 +137,7 @@ class Witness:
         finally:
             self._note(audit.box_stopped(self._clock(), __version__))
 
-    def _of(self, exchange: Exchange) -> Event:
+    def _of(self, exchange: "Exchange") -> Event:
         outcome = _outcome(exchange)
         facts = exchange.facts
         said = " ".join(filter(None, (exchange.result, exchange.code)))
@@ -158,7 +161,7 @@ class Witness:
             log.error("audit_record_lost", reason=err.message)
 
 
-def _outcome(exchange: Exchange) -> Outcome:
+def _outcome(exchange: "Exchange") -> Outcome:
     if exchange.result == "ok":
         return Outcome.SUCCESS
     return Outcome.MINOR if exchange.result in _MAY_PASS else Outcome.SERIOUS

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from passevue.baseline.verdict import Leave
 from passevue.config import Config
 from passevue.intake.room import Thresholds
 from passevue.queue.retry import Policy
-from passevue.queue.store import Store
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.metrics import Metrics
 from passevue.status.neighbours import Neighbours
 from passevue.status.witness import Witness
 from passevue.zones.meeting import Meeting
+
+if TYPE_CHECKING:
+    from passevue.queue.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,13 @@ class Ground:
     register: Neighbours
     metrics: Metrics
     witness: Witness
-    kept: Store | None
+    kept: "Store | None"
     leave: Leave
     config_path: Path | None
     system: Path
 
     @property
-    def store(self) -> Store:
+    def store(self) -> "Store":
         if self.kept is None:
             raise RuntimeError("this process has no zone that may open the store")
         return self.kept

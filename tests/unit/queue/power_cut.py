@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import apsw
 from sqlalchemy.dialects import sqlite
 
-from passevue.queue.connection import Connection, prepare_sqlite
+from passevue.queue.connection import Connection
+from passevue.queue.sqlite_settings import prepare_sqlite
 
 SECTOR = 512
 _names = iter(range(1 << 62))

@@ -11,7 +11,7 @@ from passevue.baseline.reading.mounts import holding, read_mounts
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
 from passevue.errors import Unreadable
-from passevue.queue.connection import prepare_sqlite
+from passevue.queue.sqlite_settings import prepare_sqlite
 
 FULL = 2
 CARELESS = frozenset({"nobarrier", "barrier=0", "data=writeback", "async_commit"})
