@@ -15,6 +15,7 @@ and no other: what a zone never uses it does not hold in memory for years.
 
 import asyncio
 import contextlib
+import importlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
@@ -160,6 +161,7 @@ class Box:
     @contextlib.asynccontextmanager
     async def _assembled(self) -> AsyncIterator[list[Running]]:
         """Every part of this process in the order in which they stop. Parts that read files are made on a thread."""
+        await asyncio.to_thread(_load, self._parts)
         async with contextlib.AsyncExitStack() as open_things:
             if self._parts & _STORE_USERS:
                 self.store = await self._open_store()
@@ -240,6 +242,12 @@ class Box:
             self._page = await open_page(ground, desk, national, alone=host is None)
             running += self._page.running
         return running + list(host.running if host is not None else ())
+
+
+def _load(parts: Collection[Part]) -> None:
+    """Import what these zones are made of, which reads many files: from here on their names are at hand."""
+    for part in parts:
+        importlib.import_module(f"passevue.zones.{part}")
 
 
 def zone_name(parts: Collection[Part]) -> str:
