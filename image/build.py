@@ -26,9 +26,11 @@ sys.dont_write_bytecode = True
 from making import results, stage  # noqa: E402
 from making.apt_sources import NoSources  # noqa: E402
 from making.ground import BUILD, BuildError, Order, git, in_tools  # noqa: E402
-from making.image import run_mkosi  # noqa: E402
+from making.image import FETCHED, run_mkosi  # noqa: E402
 from making.tools import make_keys, make_tools  # noqa: E402
 
+KEPT_S = 7 * 86400.0
+"""A development build takes Debian's corrections in at least this often; a production build always."""
 PROFILES = ("development", "production")
 
 
@@ -67,7 +69,7 @@ def read_order(argv: Sequence[str]) -> Order:
     add("--keys", type=Path, help="key set (default: image/build/keys/PROFILE, made when missing)")
     add("--extra", type=Path, action="append", default=[], help="tree laid over the image (development only)")
     add("--compression", default="zstd,12", help="of the root: lz4hc,6 while trying, zstd,12 (default)")
-    add("--fresh", action="store_true", help="nothing installed comes from an earlier build's trees")
+    add("--fresh", action="store_true", help="nothing from an earlier build's trees (production: always)")
     asked = parser.parse_args(argv)
     return Order(
         profile=asked.profile,
@@ -78,8 +80,13 @@ def read_order(argv: Sequence[str]) -> Order:
         extra=tuple(path.resolve() for path in asked.extra),
         compression=asked.compression,
         epoch=int(os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct")),
-        fresh=asked.fresh,
+        fresh=asked.fresh or asked.profile == "production" or trees_age_s() > KEPT_S,
     )
+
+
+def trees_age_s() -> float:
+    """Since the packages' lists were fetched and the trees made that quick builds start from."""
+    return time.time() - FETCHED.stat().st_mtime if FETCHED.exists() else 0.0
 
 
 def check(order: Order) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from making.ground import BUILD, HERE, REPOSITORY, TOOLS, Order, remove, run, step
 
 MADE = BUILD / "mkosi"
+FETCHED = BUILD / "cache/fetched"  # its date: when the lists of packages were
 _PACKAGE = BUILD / "mkosi-python"  # mkosi alone out of the tools' Python packages: the rest is for another Python
 
 
@@ -46,6 +47,8 @@ def run_mkosi(order: Order, stage: Path) -> None:
     words += [f"--extra-tree={tree}" for tree in order.extra]
     force = ["-f", "-f"] if order.fresh else ["-f"]  # twice: the trees of earlier builds go too
     with step(f"mkosi: {order.profile}{' with root console' if order.test else ''} {order.version}"):
+        if order.fresh or not FETCHED.exists():
+            FETCHED.touch()
         run([*_mkosi(), *force, *words, "build"], "mkosi", env=_environment())
 
 
