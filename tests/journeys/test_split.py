@@ -93,6 +93,19 @@ async def test_a_report_goes_out_and_everybody_leaves_in_order(cabinet: SplitCab
     assert [text.count(code) for code in ('csd-code="110120"', 'csd-code="110121"')] == [4, 4]  # started, stopped
 
 
+async def test_everybody_leaves_well_whatever_the_order(alone: SplitCabinet) -> None:
+    exam = invented_exam(76)
+    await alone.store(*alone.examine(PAT_TROIS, exam))
+    alone.dmp.fault, alone.dmp.delay_s = Fault.SLOW, 3
+    await alone.send(alone.cda(PAT_TROIS, exam), PAT_TROIS)
+    await asyncio.sleep(1.5)  # it is on its way
+    assert await alone.box_in_parts.stop_together() == dict.fromkeys(Part, 0)
+    alone.dmp.fault = None
+    await alone.box_in_parts.start(*Part)
+    await alone.settled(1)
+    assert len(alone.dmp.committed) == 1
+
+
 async def test_images_sent_to_the_box_are_in_the_manifest_and_rejected_ones_leave_it(alone: SplitCabinet) -> None:
     exam = invented_exam(71)
     images = alone.examine(PAT_TROIS, exam)

@@ -126,6 +126,12 @@ class SplitBox:
             await asyncio.to_thread(self._processes[part].join, 25)
         return {part: self._processes[part].exitcode for part in parts}
 
+    async def stop_together(self) -> dict[Part, int | None]:
+        """SIGTERM to all at once."""
+        for process in self._processes.values():
+            process.terminate()
+        return await self.stop(*self._processes)
+
     def alive(self) -> set[Part]:
         return {part for part, process in self._processes.items() if process.is_alive()}
 
