@@ -6,6 +6,7 @@
 
 import grp
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ from passevue.zones.part import Part, user_of
 
 DATA_DIR = configuring.DATA_DIR
 PAGE_PORT = 443
+ADDRESS_S = 20
+ROUTES = Path("/proc/self/net/fib_trie")
 UNCLAIMED = "2.25.0"  # of a box that has no OID yet
 
 
@@ -51,10 +54,16 @@ def console() -> int:
     certificate = DATA_DIR / "page/first.crt"
     if found is not None and found.page.tls is not None:
         certificate = found.page.tls.certificate
+    addresses = screen.addresses(_text(ROUTES))
+    for _ in range(ADDRESS_S):  # DHCP may be slower than we are
+        if addresses:
+            break
+        time.sleep(1)
+        addresses = screen.addresses(_text(ROUTES))
     shown = screen.Screen(
         machine.serial,
         machine.version,
-        screen.addresses(_text(Path("/proc/self/net/fib_trie"))),
+        addresses,
         PAGE_PORT,
         screen.fingerprint(certificate),
         account.code(),
@@ -85,12 +94,10 @@ def _trace() -> Callable[[str, str, str], None]:
 
 
 def _configuration() -> Config | None:
-    path = DATA_DIR / "config/passevue.toml"
-    if not path.exists():
-        return None
     try:
-        return settings.load(path)
-    except ConfigError:
+        path = DATA_DIR / "config/passevue.toml"
+        return settings.load(path) if path.exists() else None
+    except (ConfigError, OSError):
         return None
 
 

@@ -28,6 +28,7 @@ from passevue.update.orders import Order, Orders, Wish
 PARTITION = Path("/dev/disk/by-partlabel/passevue-var")
 HEADER_BYTES = 16 << 20
 COMMAND_S = 60
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "TPM2TOOLS_TCTI": "device:/dev/tpmrm0"}
 
 
 class Table(Protocol):
@@ -74,7 +75,14 @@ def steps(partition: Path, table: Table, tools: Tools) -> Iterator[str]:
 
 def _ran(argv: Sequence[str], what: str) -> str:
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_S, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_S,
+            check=False,
+            env=ENVIRONMENT,
+        )
     except (OSError, subprocess.SubprocessError) as err:
         return f"{what}: {type(err).__name__}"
     return f"{what}: {'done' if done.returncode == 0 else f'left with {done.returncode}'}"

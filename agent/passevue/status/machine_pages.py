@@ -86,6 +86,7 @@ class MachinePages:
 
     async def _page(self, request: web.Request, session: Session, recovery: str = "") -> web.Response:
         row = await asyncio.to_thread(self._row)
+        await asyncio.to_thread(self._orders.sweep, {row.bundle} if row.state not in OVER else ())
         shown = {
             "update": {"sentence": sentence(row), "waits": row.state is State.WAITING, "busy": row.state not in OVER,
                        "wrong": row.state in (State.FAILED, State.UNDONE), "detail": row.detail, "code": row.code,
@@ -108,7 +109,6 @@ class MachinePages:
     async def _update(self, request: web.Request) -> web.StreamResponse:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._told(request, session):
-            await asyncio.to_thread(lambda: self._orders.sweep({self._row().bundle}))
             texts, names = await receive(request, self._orders, BUNDLE, self._ours(request), BUNDLE_S)
             values = {
                 "bundle": names["bundle"],

@@ -36,7 +36,7 @@ from passevue.update.row_file import FOLDER, RowFile, write_synced
 
 DATA_DIR = Path("/var/lib/passevue")
 CONFIG = DATA_DIR / "config/passevue.toml"
-AGAIN_S = 15.0
+AGAIN_S = 30.0
 PAGE_PORT = 443
 MAX_BYTES = 64 << 10
 

@@ -137,6 +137,8 @@ def store_fault(place: Place) -> str:
         return ""
     try:
         _asked(path, "select count(*) from entry where number < 0")
+    except sqlite3.OperationalError:  # locked, or not ours to open: national says so by not being there
+        return ""
     except sqlite3.Error as err:
         return f"the queue does not open: {type(err).__name__}"
     return ""

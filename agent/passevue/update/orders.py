@@ -16,6 +16,7 @@ import json
 import os
 import re
 import stat
+import time
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -128,11 +129,14 @@ class Orders:
         return path, open(handle, "wb")
 
     def sweep(self, kept: Collection[str]) -> None:
-        """Remove bundles and configurations that no order needs any more. Only by who put them there."""
+        """Remove bundles and configurations that no order needs any more, and that are no longer young. Only by who put
+        them there.
+        """
         if not self.folder.is_dir():
             return
+        old = time.time() - 2 * YOUNG.total_seconds()
         for path in self.folder.iterdir():
-            if path.suffix in (".raucb", ".toml", ".sig") and path.name not in kept:
+            if path.suffix in (".raucb", ".toml", ".sig") and path.name not in kept and path.stat().st_mtime < old:
                 path.unlink(missing_ok=True)
 
 

@@ -103,11 +103,9 @@ class Rauc:
         if result:
             why = str(await self._property("LastError"))
             believed = not any(word in why.lower() for word in ("signature", "verif", "certificate"))
-            raise Refused(
-                "402" if believed else "401",
-                f"RAUC failed: {why[:500]}",
-                hint=_WRITE_HINT if believed else refusal(why),
-            )
+            damaged = "mounting bundle" in why.lower()
+            hint = _WRITE_HINT if believed and not damaged else refusal(why)
+            raise Refused("402" if believed else "401", f"RAUC failed: {why[:500]}", hint=hint)
 
     async def _ended(self, ended: "asyncio.Future[int]", told: Told) -> int:
         """The signal, or what the properties say when the signal was missed."""
@@ -141,7 +139,7 @@ def refusal(text: str) -> str:
         return "Ce fichier est signé avec une clé révoquée : demandez-en un autre."
     if "signature" in low or "verif" in low or "certificate" in low:
         return "Ce fichier n’est pas signé par l’éditeur de ce boîtier : il n’est pas installé."
-    if "format" in low or "squashfs" in low or "size" in low or "short" in low:
+    if "mounting bundle" in low or "format" in low or "squashfs" in low or "size" in low or "short" in low:
         return "Ce fichier est abîmé ou incomplet : téléchargez-le de nouveau."
     return "Ce fichier n’est pas une mise à jour que ce boîtier accepte."
 

@@ -245,7 +245,8 @@ async def test_a_completed_signal_that_nobody_sent_is_found_out(desk: Desk, host
     [
         ("Installation error: signature verification failed: Verify error: certificate has expired", "401"),
         ("Installation error: Failed updating slot rootfs.1: failed to write: No space left on device", "402"),
-        ("Installation error: Pre-install handler error: Child process exited with code 1", "402"),
+        ("Pre-install handler error: Child process exited with code 1", "402"),
+        ("Failed mounting bundle: failed to mount bundle: Input/output error", "402"),
     ],
 )
 async def test_what_rauc_refuses_at_writing_changes_nothing(desk: Desk, host: HostBus, text: str, code: str) -> None:
@@ -423,6 +424,10 @@ def test_bundles_that_nobody_needs_are_swept(tmp_path: Path) -> None:
     one.close()
     other.close()
     orders.put(Wish.INSTALL, "x", datetime.now(UTC))
+    orders.sweep(())
+    assert gone.exists(), "an order for it may be under way"
+    for path in (kept, gone):
+        os.utime(path, (0, 0))
     orders.sweep((kept.name,))
     assert kept.exists()
     assert not gone.exists()
