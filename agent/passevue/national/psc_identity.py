@@ -15,6 +15,7 @@ from passevue import config
 from passevue.config_keys import TokenKeyUri
 from passevue.errors import ConfigError, CredentialError
 from passevue.national import certificate as igc
+from passevue.national.file_stamp import file_stamp
 from passevue.national.structures import CIPHERS_OF_TLS_1_2
 
 _MAX_FILE_BYTES = 1 << 20
@@ -119,14 +120,7 @@ class PscIdentity:
         return context
 
     def _stamps(self) -> tuple[object, ...]:
-        stamps: list[object] = []
-        for path in self._paths:
-            try:
-                found = path.stat()
-                stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
-            except OSError:
-                stamps.append(None)
-        return tuple(stamps)
+        return tuple(file_stamp(path) for path in self._paths)
 
 
 def bare_psc_context() -> ssl.SSLContext:

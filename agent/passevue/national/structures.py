@@ -13,7 +13,6 @@ Facts: `ssl` reads key files from paths only, so files are read twice, and both 
 """
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from passevue.card.signer import Signer
 from passevue.config_keys import TokenKeyUri
 from passevue.errors import BoxError, ConfigError, CredentialError, TrustError, Unreadable
 from passevue.national import certificate as igc
+from passevue.national.file_stamp import file_stamp
 from passevue.national.token_keys import TokenKeys, TokenTls
 
 CIPHERS_OF_TLS_1_2 = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305"
@@ -214,7 +214,7 @@ class Structures:
 
     def _fingerprint(self, files: _Files) -> tuple[object, ...]:
         places = (files.auth_certificate, files.auth_key, files.sign_certificate, files.sign_key, self._authority)
-        return tuple(_stamp(place.pin if isinstance(place, TokenKeyUri) else place) for place in places)
+        return tuple(file_stamp(place.pin if isinstance(place, TokenKeyUri) else place) for place in places)
 
     def _load_one(self, position: int, settings: config.Structure) -> None:
         prefix = f"structures.{position}"
@@ -354,10 +354,3 @@ def _read(key: str, path: Path) -> bytes:
     if len(content) > _MAX_FILE_BYTES:
         raise ConfigError(key, f"expected at most {_MAX_FILE_BYTES} bytes in {path.name}")
     return content
-
-
-def _stamp(path: Path) -> object:
-    with contextlib.suppress(OSError):
-        stat = path.stat()
-        return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    return None

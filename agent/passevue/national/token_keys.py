@@ -20,6 +20,7 @@ from passevue.card.pkcs11 import KeyName, Pkcs11Key, Pkcs11Signer, Pkcs11Token
 from passevue.card.signer import Signer
 from passevue.config_keys import TokenKeyUri
 from passevue.errors import CredentialError
+from passevue.national.file_stamp import file_stamp
 
 _LONGEST_PIN_BYTES = 256  # PKCS#11 sets no bound; libraries take 64 to 255
 
@@ -61,7 +62,7 @@ class TokenKeys:
         """The one of this module and label. Whichever file names its PIN first is the one that counts."""
         with self._lock:
             pin, seen, token = self._tokens.get((uri.module, uri.token), (uri.pin, None, None))
-            stamp = _stamp(pin)
+            stamp = file_stamp(pin)
             if token is None:
                 token = Pkcs11Token(uri.module, uri.token, lambda: read_pin(pin))
             elif stamp != seen:
@@ -94,11 +95,3 @@ def _pin_hint(path: Path) -> str:
 
 def _name(uri: TokenKeyUri) -> KeyName:
     return KeyName(uri.id, uri.object)
-
-
-def _stamp(path: Path) -> object:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
