@@ -140,9 +140,7 @@ def confirm_restored(config_path: ConfigPath = DEFAULT_CONFIG, why: Why = "", as
     _done(as_json, "confirm-restored", [], "Les envois reprennent.")
 
 
-def _on_one(
-    config_path: Path, act: str, number: int, why: str, work: Callable[[Store], Coroutine[Any, Any, T]]
-) -> T:
+def _on_one(config_path: Path, act: str, number: int, why: str, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
     """What `work` does to an entry that is there, once the audit trail has it."""
     config = configuration(config_path)
 

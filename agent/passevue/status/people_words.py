@@ -441,7 +441,7 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
     ),
     "recovery-noted": (Tone.GOOD, ("La clé de secours est oubliée.", "The recovery key is forgotten.")),
     "erasing": (Tone.GOOD, ("Le boîtier s’efface et redémarre.", "The box erases itself and restarts.")),
-    "machine-refused": (Tone.BAD, ("{said}", "{said}")),
+    "machine-refused": (Tone.BAD, ("Refusé : {said}", "Refused: {said}")),
     "form-old": (
         Tone.BAD,
         ("Cette page avait vieilli : rien n’a été fait. Recommencez.",
