@@ -67,7 +67,7 @@ class Desk:
     """A box under update, and its clock."""
 
     folder: Path
-    address: str
+    host: HostBus
     now: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
     quiet: bool = True
     told: list[str] = field(default_factory=list)
@@ -77,6 +77,7 @@ class Desk:
     held: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self.reboots = self.host.login.reboots
         self.orders = Orders(self.folder)
         self.pause = Pause(self.folder, lambda: self.now)
         self.updater = self.start()
@@ -85,7 +86,7 @@ class Desk:
         """The process, as after a restart of it."""
         machine = os_release(self.folder / "root", self.version, f"boot-{self.boots}")
         ways = Ways(
-            OnBus(self.address), machine, lambda now: self.quiet, lambda now: Noted(now.isoformat(), last_entry=7),
+            OnBus(self.host.address), machine, lambda now: self.quiet, lambda now: Noted(now.isoformat(), last_entry=7),
             lambda what, by, said: self.told.append(what), lambda: self.now, self.pause,
             held=lambda: self.held,
         )  # fmt: skip
@@ -94,6 +95,7 @@ class Desk:
 
     def restart(self, version: str) -> None:
         self.boots, self.version = self.boots + 1, version
+        self.reboots = self.host.login.reboots
         self.start()
 
     async def steps(self, until: Callable[[], bool] = lambda: False, most: int = 8) -> None:
@@ -102,7 +104,8 @@ class Desk:
         try:
             for _ in range(most * 25):
                 await asyncio.sleep(0.02)
-                self.now += timedelta(seconds=1)
+                if self.updater.row.state is State.WAITING:  # it waits a while before it writes again
+                    self.now += timedelta(seconds=1)
                 if until() or task.done():
                     break
         finally:
@@ -112,7 +115,13 @@ class Desk:
                 raise task.exception()  # type: ignore[misc]
 
     async def until(self, state: State) -> None:
-        await self.steps(lambda: self.updater.row.state is state)
+        """The row is written before the step: a restart is over when it was asked for."""
+
+        def reached() -> bool:
+            asked = state is not State.REBOOTING or self.host.login.reboots > self.reboots or self.host.login.refuses
+            return self.updater.row.state is state and asked
+
+        await self.steps(reached, most=40)
         assert self.updater.row.state is state, shown(self.updater.row)
 
     async def order(self, wish: Wish = Wish.INSTALL, **values: object) -> None:
@@ -130,7 +139,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, host: HostBus) -> Desk:
     (tmp_path / "data").mkdir()
-    return Desk(tmp_path / "data", host.address)
+    return Desk(tmp_path / "data", host)
 
 
 def gate_says(desk: Desk, word: str, version: str, *faults: tuple[str, str]) -> None:
@@ -206,7 +215,7 @@ async def test_a_process_killed_in_any_state_goes_on(desk: Desk, host: HostBus, 
     desk.window, desk.quiet, host.rauc.faults.slow_s = ALWAYS, True, 0
     desk.start()
     if state is not State.PROVING:
-        await desk.steps(lambda: host.login.reboots > 0)
+        await desk.steps(lambda: host.login.reboots > 0 and desk.updater.row.state is State.REBOOTING, most=40)
         assert desk.updater.row.state is State.REBOOTING
         desk.restart("1.5.0")
         await desk.until(State.PROVING)
@@ -219,7 +228,7 @@ async def test_rauc_that_vanishes_is_asked_again_three_times_at_most(desk: Desk,
     await desk.order()
     await desk.until(State.REBOOTING)
     assert len(host.rauc.installed) == 2
-    other = Desk(desk.folder.parent / "other", host.address)
+    other = Desk(desk.folder.parent / "other", host)
     await other.order()
     task = asyncio.create_task(_always_vanishing(host))
     await other.steps(lambda: other.updater.row.state is State.FAILED, most=20)
@@ -301,7 +310,7 @@ async def test_an_update_that_waits_is_postponed_cancelled_and_ordered_anew(desk
     await desk.order()
     await desk.until(State.WAITING)
     await desk.order(Wish.POSTPONE)
-    await desk.steps(lambda: desk.updater.row.postponed == 1)
+    await desk.steps(lambda: desk.updater.row.postponed == 1, most=40)
     await desk.order(Wish.CANCEL)
     await desk.until(State.IDLE)
     await desk.order(now=True)
@@ -319,14 +328,14 @@ async def test_an_old_order_is_not_carried_out(desk: Desk) -> None:
 async def test_it_waits_until_nothing_is_under_way(desk: Desk, host: HostBus) -> None:
     desk.quiet = False
     await desk.order()
-    await desk.steps(lambda: desk.updater.row.pausing_since is not None)
+    await desk.steps(lambda: desk.updater.row.pausing_since is not None, most=40)
     assert await asyncio.to_thread(desk.pause.look)
     desk.now += timedelta(minutes=5, seconds=1)
-    await desk.steps(lambda: desk.updater.row.unquiet == 1)
+    await desk.steps(lambda: desk.updater.row.unquiet == 1, most=40)
     assert not await asyncio.to_thread(desk.pause.look), "intake goes on"
     assert host.login.reboots == 0
     desk.now += timedelta(minutes=15)
-    await desk.steps(lambda: desk.updater.row.pausing_since is not None)
+    await desk.steps(lambda: desk.updater.row.pausing_since is not None, most=40)
     desk.quiet = True
     await desk.until(State.REBOOTING)
     assert host.login.reboots == 1
@@ -338,7 +347,7 @@ async def test_a_restart_that_is_refused_is_asked_for_again(desk: Desk, host: Ho
     await desk.until(State.REBOOTING)
     host.login.refuses = False
     desk.now += timedelta(minutes=2)
-    await desk.steps(lambda: host.login.reboots == 1)
+    await desk.steps(lambda: host.login.reboots == 1, most=40)
     assert host.login.reboots == 1
 
 
