@@ -136,6 +136,7 @@ def test_nothing_gives_a_shell_or_a_login() -> None:
         drop_in = f"{HERE}/{name}.service.d/10-reboot.conf"
         assert ("ExecStart", "") in settings(drop_in, "Service"), "the shell of the unit is taken away"
         assert value(drop_in, "Unit", "SuccessAction") == "reboot-force"
+        assert value(drop_in, "Unit", "FailureAction") == "reboot-force"
 
 
 def test_nobody_listens_on_the_network_but_three_ports() -> None:
