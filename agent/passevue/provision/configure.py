@@ -120,6 +120,8 @@ def put_in_place(found: Package, desk: Desk) -> None:
         _put(desk, "passevue.toml.previous", place.read_bytes())
     _put(desk, "provisioning.json", json.dumps({"number": found.number}).encode())
     _put(desk, "passevue.toml", found.configuration.encode())
+    for name in ("first.key", "first.crt"):  # the first page's own: its time is over (CERT-02)
+        (desk.data_dir / "page" / name).unlink(missing_ok=True)
 
 
 def number_in_place(data_dir: Path) -> int:

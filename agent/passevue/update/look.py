@@ -27,6 +27,7 @@ ZONES = ("host", "page", "intake", "national")
 ANSWER_S = 10.0
 MANIFEST = "usr/share/passevue/manifest.json"
 MAX_JSON = 4 << 20
+ONE_PEERS = frozenset({"TLS-04"})  # its block is one peer's, not the box's
 LOOPBACK = "127.0.0.1"
 
 
@@ -164,10 +165,9 @@ def failing_rules(data_dir: Path, boot_id: str) -> tuple[str, ...] | None:
     told = _json(data_dir / "baseline/report.json")
     if not isinstance(told, dict) or told.get("boot_id") != boot_id or not isinstance(told.get("rules"), list):
         return None
-    rules = [rule for rule in told["rules"] if isinstance(rule, dict)]
-    return tuple(
-        sorted(str(rule.get("id")) for rule in rules if rule.get("effect") == "block" and rule.get("status") == "fail")
-    )
+    firing = [rule for rule in told["rules"] if isinstance(rule, dict) and rule.get("fires") is True]
+    ids = {str(rule.get("id")) for rule in firing if rule.get("effect") == "block"}
+    return tuple(sorted(ids - ONE_PEERS))
 
 
 def neighbours_up(data_dir: Path) -> tuple[str, ...]:

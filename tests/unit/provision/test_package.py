@@ -74,6 +74,8 @@ def told(data_dir: Path) -> dict[str, object]:
 
 def test_from_the_claim_to_the_second_configuration(tmp_path: Path) -> None:
     claimed(tmp_path)
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page/first.key").write_text("key")
     files = "serial = '7F3A-90C1-22BE'\n[files]\n'dmp.pem' = 'a certificate'\n[keys.national]\n'auth.key' = 'secret'\n"
     content = document(7) + files.encode()
     head, tail = files.split("\n", 1)
@@ -85,6 +87,7 @@ def test_from_the_claim_to_the_second_configuration(tmp_path: Path) -> None:
     assert (folder / "passevue.toml").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "credentials/national/auth.key").read_bytes() == b"sealed key_auth.key"
     assert not list((tmp_path / "orders").glob("*.toml")), "an upload may hold keys"
+    assert not (tmp_path / "page/first.key").exists()
     assert given_signed(tmp_path, document(8, example() + "\n# again\n")) == 0
     assert "# again" in (folder / "passevue.toml").read_text()
     assert "# again" not in (folder / "passevue.toml.previous").read_text()

@@ -199,8 +199,10 @@ def test_rules_and_neighbours_are_read_from_what_others_left(tmp_path: Path) -> 
     assert look.failing_rules(tmp_path, "boot-1") is None
     (tmp_path / "baseline").mkdir()
     rules = [
-        {"id": "BOOT-01", "effect": "block", "status": "fail"},
-        {"id": "TIME-01", "effect": "hold", "status": "fail"},
+        {"id": "BOOT-01", "effect": "block", "status": "fail", "fires": True},
+        {"id": "TIME-01", "effect": "hold", "status": "fail", "fires": True},
+        {"id": "TLS-04", "effect": "block", "status": "fail", "fires": True},
+        {"id": "BOOT-02", "effect": "block", "status": "fail", "fires": False},
         {"id": "STOR-01", "effect": "block", "status": "pass"},
         "odd",
     ]
