@@ -4,13 +4,12 @@ The command copies the bundle among the orders, orders, and looks on; the host z
 when the terminal is closed. Nothing is read from a stick: the appliance takes no storage on USB (KERN-04, USB-01).
 """
 
-import hashlib
 import os
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
@@ -136,25 +135,36 @@ def _copied(file: Path, orders: Orders) -> str:
         source = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Unreadable(f"the file cannot be read: {error.strerror}", hint=f"{file.name} ne se lit pas.") from error
+    found = os.fstat(source)
+    if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= LARGEST:
+        os.close(source)
+        hint = "Ce fichier n'est pas une mise à jour : elle pèse de quelques dizaines à quelques centaines de Mo."
+        raise Unreadable(f"expected a file of at most {LARGEST} bytes", hint=hint)
     with open(source, "rb") as reading:
-        found = os.fstat(reading.fileno())
-        if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= LARGEST:
-            hint = "Ce fichier n'est pas une mise à jour : elle pèse de quelques dizaines à quelques centaines de Mo."
-            raise Unreadable(f"expected a file of at most {LARGEST} bytes", hint=hint)
-        try:
-            path, writing = orders.draft(".raucb")
-            with writing, _copying(file.name, found.st_size) as (bar, task):
-                digest = hashlib.sha256()
-                while piece := reading.read(PIECE):
-                    writing.write(piece)
-                    digest.update(piece)
-                    bar.advance(task, len(piece))
-                writing.flush()
-                os.fsync(writing.fileno())
-        except OSError as error:
+        return _into(orders, reading, file.name, found.st_size)
+
+
+def _into(orders: Orders, reading: IO[bytes], name: str, size: int) -> str:
+    """
+    Raises:
+        StoreError: it cannot be copied.
+    """
+    path: Path | None = None
+    try:
+        path, writing = orders.draft(".raucb")
+        with writing, _copying(name, size) as (bar, task):
+            left = size  # what it was when it was opened: a file that grows meanwhile is not followed
+            while left and (piece := reading.read(min(PIECE, left))):
+                writing.write(piece)
+                left -= len(piece)
+                bar.advance(task, len(piece))
+            writing.flush()
+            os.fsync(writing.fileno())
+    except OSError as error:
+        if path is not None:
             path.unlink(missing_ok=True)
-            hint = "La place manque, ou le dossier du boîtier ne s'écrit pas : lancez la commande en root."
-            raise StoreError(f"the bundle cannot be copied: {error.strerror}", hint=hint) from error
+        hint = "La place manque, ou le dossier du boîtier ne s'écrit pas : lancez la commande en root."
+        raise StoreError(f"the bundle cannot be copied: {error.strerror}", hint=hint) from error
     return path.name
 
 
