@@ -18,8 +18,6 @@ SOCKETS = [name for name in own_units() if name.endswith(".socket")]
 NOT_KNOWN_BEFORE = (
     "Failed to parse service type, ignoring: notify-reload",
     "Failed to parse boolean value, ignoring: identity",
-    "Unknown key name 'RestartMaxDelaySec' in section 'Service', ignoring.",
-    "Unknown key name 'RestartSteps' in section 'Service', ignoring.",
 )
 
 
