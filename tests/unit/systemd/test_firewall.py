@@ -86,7 +86,7 @@ def test_a_flood_of_connections_is_cut_off(one: Wires) -> None:
     one.configure(ONE_WIRE)
     came = one.come(*[("192.0.2.10", BOX, 2575)] * 400)
     assert came[:200] == ["open"] * 200
-    assert came[-1] == "reset"
+    assert "reset" in came[200:]  # how many depends on how fast they come: the allowance fills again
     assert one.come(("192.0.2.11", BOX, 2575)) == ["open"]
 
 
