@@ -190,6 +190,8 @@ class SplitCabinet(Cabinet):
         self.box_in_parts = SplitBox(config, self.policy, self.home, environment)
         await asyncio.to_thread(self._hand_out_keys)
         await self.box_in_parts.start(*Part)
+        if self.people is not None:
+            await self.box_in_parts.met(Part.PAGE, "in-person", 1)
         self.kept = await Store.open(config.queue, config.box.data_dir)
 
     def _hand_out_keys(self) -> None:
