@@ -39,7 +39,7 @@ def run_mkosi(order: Order, stage: Path) -> None:
         "secure-boot-certificate": order.keys / "db.crt",
         "sign-expected-pcr-key": order.keys / "pcr.key",
         "sign-expected-pcr-certificate": order.keys / "pcr.crt",
-        "build-sources": f"{order.keys}:keys",
+        "build-sources": ",".join(f"{path}:{name}" for name, path in _seen_by_finalize(order).items()),
         "environment": f"PASSEVUE_OWNERS={owners}",
     }
     words = [f"--{name}={value}" for name, value in settings.items()]
@@ -50,6 +50,16 @@ def run_mkosi(order: Order, stage: Path) -> None:
         if order.fresh or not FETCHED.exists():
             FETCHED.touch()
         run([*_mkosi(), *force, *words, "build"], "mkosi", env=_environment())
+
+
+def _seen_by_finalize(order: Order) -> dict[str, Path]:
+    """Folders under $SRCDIR of the scripts in finalize/: keys sign the manifest, of the rest the SBOM is made."""
+    return {
+        "keys": order.keys,
+        "packages": BUILD / "cache/packages",
+        "supply": HERE / "supply",
+        "wheels": BUILD / "cache/wheels",
+    }
 
 
 def _prepare() -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import struct
+import subprocess
 from pathlib import Path
 
 from slots import uki as uki_slot
@@ -11,6 +12,8 @@ from slots import uki as uki_slot
 from making.ground import HERE, REPOSITORY, BuildError, Order, git, in_tools, remove, run, step
 from making.image import MADE
 
+PAPERS = ("manifest.json", "manifest.json.sig", "sbom.cdx.json", "licences.txt")
+"""Of the image, beside it: what somebody can check or read who has not booted it."""
 UKI_SLOT = "passevue-uki-a"
 _EROFS = 0xE0F5E1E2
 
@@ -28,6 +31,7 @@ def give(order: Order) -> None:
         for other in MADE.glob("passevue*"):
             other.unlink()
         _trim_erofs(order.out / "root.img")
+        _copy_papers(order.out)
         uki = (order.out / "uki.efi").read_bytes()
         write_partition(order.out / "disk.raw", UKI_SLOT, uki_slot.pack(uki, order.version))
         (root_hash,) = set(re.findall(rb"roothash=([0-9a-f]{64})", uki))
@@ -54,6 +58,16 @@ def told(order: Order) -> str:
     parts = {"root": "root.img", "UKI": "uki.efi", "update": f"passevue-{order.version}.raucb"}
     sizes = [f"{name} {(order.out / file).stat().st_size / 1e6:.1f} MB" for name, file in parts.items()]
     return f"{order.out.relative_to(REPOSITORY)}/disk.raw: {order.profile} {order.version}, {', '.join(sizes)}"
+
+
+def _copy_papers(out: Path) -> None:
+    """Out of the root itself, so that they are its own."""
+    for name in PAPERS:
+        command = in_tools((out,), "dump.erofs", "--cat", f"--path=/usr/share/passevue/{name}", out / "root.img")
+        done = subprocess.run([str(part) for part in command], capture_output=True)  # noqa: S603
+        if done.returncode or not done.stdout:
+            raise BuildError(f"the root has no {name}: {done.stderr.decode(errors='replace')}")
+        (out / name).write_bytes(done.stdout)
 
 
 def _trim_erofs(image: Path) -> None:

@@ -70,7 +70,16 @@ def _agent(place: Path) -> None:
         copy(REPOSITORY / name, place / Path(name).relative_to("agent"))
     told = place / f"passevue-{version()}.dist-info/METADATA"
     told.parent.mkdir()
-    told.write_text(f"Metadata-Version: 2.1\nName: passevue\nVersion: {version()}\n")
+    told.write_text(_metadata())
+
+
+def _metadata() -> str:
+    """The agent's own, as a wheel of it would have: what it asks for is the SBOM's (image/supply)."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    fields = [("Metadata-Version", "2.4"), ("Name", project["name"]), ("Version", project["version"])]
+    fields += [("License-Expression", project["license"]["text"])]
+    fields += [("Requires-Dist", wanted) for wanted in project["dependencies"]]
+    return "".join(f"{name}: {value}\n" for name, value in fields)
 
 
 def _slim(place: Path) -> None:
