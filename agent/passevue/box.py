@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from passevue.baseline.opening import ROOT, open_leave
-from passevue.baseline.verdict import Leave
+from passevue.baseline.places import ROOT
+from passevue.baseline.verdict import Leave, open_leave
 from passevue.config import Config
 from passevue.intake.room import Thresholds
 from passevue.queue.retry import Policy

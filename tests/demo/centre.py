@@ -37,16 +37,20 @@ class Centre:
 
     async def open(self) -> None:
         """Raises: RuntimeError: the box did not start."""
-        await self.pacs.__aenter__()
-        await self.dmp.start()
-        await self.people.open()
-        self.config_file.write_text(self._config(), encoding="utf-8")
+        await self.open_neighbours()
         with (self.folder / "box.log").open("wb") as log:
             self._box = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "passevue", "run", "--config", str(self.config_file),
                 stdout=log, stderr=log, env={**os.environ, **self.people.environment},
             )  # fmt: skip
         await self._ready()
+
+    async def open_neighbours(self) -> None:
+        """All but the box: its configuration is written."""
+        await self.pacs.__aenter__()
+        await self.dmp.start()
+        await self.people.open()
+        self.config_file.write_text(self._config(), encoding="utf-8")
 
     async def close(self) -> None:
         if self._box is not None and self._box.returncode is None:

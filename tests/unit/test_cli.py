@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from passevue.cli.commands import app
-from passevue.cli.ground import Exit
+from passevue.cli.exits import Exit
 from passevue.config import Config, load
 from passevue.config_example import example
 from passevue.document.request import Action, Task

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from passevue.cli.ground import Exit
+from passevue.cli.exits import Exit
 from passevue.status.audit_trail import verify
 from tests.peers.pki import Pki
 

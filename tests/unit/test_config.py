@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passevue.config import MAX_FILE_BYTES, Config, load, parse, read
-from passevue.config_check import check, contradictions, load_checked, wrong_files
+from passevue.config_check import contradictions, load_checked
 from passevue.config_example import FRENCH, example, settings
+from passevue.config_files import check, wrong_files
 from passevue.errors import ConfigError
 
 MOVING_PACS = '[pacs]\nhost = "192.168.1.9"\nae_title = "PACS"\nour_ae_title = "AUTRE"\nretrieve = "c-move"\n'

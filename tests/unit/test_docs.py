@@ -7,7 +7,7 @@ from pathlib import Path
 
 import passevue
 from passevue.cli.commands import app
-from passevue.cli.ground import Exit
+from passevue.cli.exits import Exit
 from passevue.config_example import settings
 from passevue.status import logs
 from passevue.status.metrics import Metrics

@@ -1,22 +1,18 @@
-"""Makes an engine, a leave and a machine out of a configuration: what the zones and the command line start from."""
+"""Makes an engine out of a configuration: what the host zone and the command line start from."""
 
 import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from passevue import __version__
 from passevue.baseline.engine import REPORT, Canary, Engine, Name, Told
 from passevue.baseline.machine import Machine, Unmeasurable
-from passevue.baseline.places import baseline_folder, verdict_folder
+from passevue.baseline.places import ROOT, baseline_folder, verdict_folder
 from passevue.baseline.report import Report, read_report
 from passevue.baseline.rules import CATALOGUE
-from passevue.baseline.verdict import Leave
 from passevue.config import Config
 from passevue.errors import Unreadable
-
-ROOT: Final = Path("/")
 
 
 def open_engine(
@@ -38,13 +34,6 @@ def open_engine(
         CATALOGUE, see, baseline_folder(config), name, clock=clock, told=told, canary=canary,
         verdict_folder=verdict_folder(config, root),
     )  # fmt: skip
-
-
-def open_leave(config: Config, clock: Callable[[], datetime], root: Path = ROOT) -> Leave:
-    """What the engine's verdict allows a process of this box. Blocks. Raises: OSError."""
-    folder = verdict_folder(config, root)
-    strict = Machine(root, now=clock()).appliance
-    return Leave(folder, strict=strict, of_this_boot=folder != baseline_folder(config))
 
 
 def image_of(machine: Machine) -> str:

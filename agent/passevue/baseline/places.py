@@ -5,6 +5,7 @@ from typing import Final
 
 from passevue.config import Config
 
+ROOT: Final = Path("/")
 FOLDER: Final = "baseline"
 RUNTIME: Final = "/run/passevue-baseline"
 
@@ -24,8 +25,3 @@ def verdict_folder(config: Config, root: Path) -> Path:
 def audit_folder(config: Config) -> Path:
     """The audit trail (`status.observer` says the same: this stage does not see that one)."""
     return config.box.data_dir / "audit"
-
-
-def crl_folder(config: Config) -> Path:
-    """Revocation lists of the realm, as `card.crl_store` keeps them."""
-    return config.box.data_dir / "crl" / config.box.realm

@@ -21,13 +21,17 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from passevue.baseline.heartbeat import put
+from passevue.baseline.machine import Machine
+from passevue.baseline.places import ROOT, baseline_folder, verdict_folder
 from passevue.baseline.rule import Function
+from passevue.config import Config
 from passevue.errors import TrustError
 
 NAME: Final = "verdict.json"
@@ -114,6 +118,13 @@ def engine_users() -> frozenset[int]:
     except KeyError:
         return frozenset(users)
     return frozenset(users)
+
+
+def open_leave(config: Config, clock: Callable[[], datetime], root: Path = ROOT) -> "Leave":
+    """What the engine's verdict allows a process of this box. Blocks. Raises: OSError."""
+    folder = verdict_folder(config, root)
+    strict = Machine(root, now=clock()).appliance
+    return Leave(folder, strict=strict, of_this_boot=folder != baseline_folder(config))
 
 
 class Leave:

@@ -26,6 +26,7 @@ from passevue.card.pkcs15 import Pkcs15
 from passevue.card.reader import CardIn, CardOut, Event, ReaderIn, ReaderOut, Readers, ReaderSession
 from passevue.cli import ground
 from passevue.cli.card_words import plain_cps, plain_event, plain_pin, plain_seat, rows
+from passevue.cli.exits import Exit
 from passevue.cli.ground import AsJson, print_json, run
 from passevue.config import printable
 from passevue.errors import CardAbsent, CardError, CardFault
@@ -160,7 +161,7 @@ def try_keys(reader: Reader = None, last_try: LastTry = False, as_json: AsJson =
         said = f"{each['seconds']} s" if each["ok"] else escape(str(each["hint"]))
         ground.out().print(f"{mark} {_KEYS[KeyUse(str(each['use']))]}, {each['scheme']} : {said}")
     if not trials or not all(each["ok"] for each in trials):
-        raise typer.Exit(ground.Exit.NO)
+        raise typer.Exit(Exit.NO)
 
 
 _KEYS = {KeyUse.AUTH: "authentification", KeyUse.SIGN: "signature", KeyUse.TECH: "clé technique"}

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from passevue import __version__
 from passevue.cli import ground
+from passevue.cli.exits import Exit
 from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, configuration, print_json, run
 from passevue.config import Config
 from passevue.document.kos_header import KosVersion, read_kos_header
@@ -133,7 +134,7 @@ def import_archive(
         report, added = run(act())
     _tell(report, added, as_json)
     if report.refused:
-        raise typer.Exit(ground.Exit.NO)
+        raise typer.Exit(Exit.NO)
 
 
 def _read(path: Path, known: dict[str, KosVersion], realm: str) -> XdmReport:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from passevue import __version__
-from passevue.cli import admin, baseline, card, carry, configure, queue, start, status, trail, update
+from passevue.cli import admin, baseline, card, carry, configure, queue, run, status, trail, update
 from passevue.status import logs
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # a traceback with values in it may hold an identity
 )
-app.command("run")(start.run)
+app.command("run")(run.run)
 app.command("status")(status.status)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(configure.app, name="config")

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from passevue.cli.ground import AsJson, Exit, err, now, out, print_json
+from passevue.cli.exits import Exit
+from passevue.cli.ground import AsJson, err, now, out, print_json
 from passevue.config import printable
-from passevue.config_check import check
 from passevue.config_example import example
+from passevue.config_files import check
 
 app = typer.Typer(
     no_args_is_help=True, help="La configuration : un exemple complet, et ce qui ne va pas dans un fichier."

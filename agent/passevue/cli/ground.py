@@ -1,7 +1,6 @@
 """What every command stands on: the configuration, the open store, who types, and how an error leaves.
 
-Exit codes are stable (agent/README.md): see `Exit`. An error prints the French sentence first, then what happened in
-English for whoever is called.
+Exit codes: `exits`. An error prints the French sentence first, then what happened in English for whoever is called.
 """
 
 import asyncio
@@ -12,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -21,9 +19,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from passevue.cli.exits import exit_code
+from passevue.cli.words import DEFAULT_CONFIG as DEFAULT_CONFIG
+from passevue.cli.words import FROM_ENVIRONMENT
 from passevue.config import Config, printable
 from passevue.config_check import load_checked
-from passevue.errors import BoxError, ConfigError, Refused, StoreError
+from passevue.errors import BoxError, ConfigError, StoreError
 from passevue.status import audit
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.folders import audit_folder
@@ -33,23 +34,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-
-class Exit(IntEnum):
-    """What a command's exit code says."""
-
-    DONE = 0
-    NO = 1  # done, and the answer is no: refused, not found, broken, someone must act (`status --check`)
-    USAGE = 2  # the command was not understood
-    CONFIG = 3  # the configuration is wrong
-    STORE = 4  # the store cannot be opened, read or written
-    OTHER = 5  # anything else of the box's own errors
-
-
 ConfigPath = Annotated[
     Path,
-    typer.Option("--config", "-c", envvar="PASSEVUE_CONFIG", help="Fichier de configuration.", show_default=True),
+    typer.Option("--config", "-c", envvar=FROM_ENVIRONMENT, help="Fichier de configuration.", show_default=True),
 ]
-DEFAULT_CONFIG = Path("/etc/passevue/passevue.toml")
 AsJson = Annotated[bool, typer.Option("--json", help="Répond en JSON, pour une machine.")]
 
 
@@ -66,25 +54,18 @@ def err() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def fail(error: BoxError) -> NoReturn:
-    """Print what a person can do, then what happened; leave with the code of the error's kind."""
+def tell(error: BoxError) -> None:
+    """Print what a person can do, then what happened."""
     console = err()
     if error.hint:
         console.print(f"[bold red]{escape(printable(error.hint, 500))}[/]")
     console.print(f"[dim]{escape(printable(str(error), 500))}[/]")
+
+
+def fail(error: BoxError) -> NoReturn:
+    """Tell it; leave with the code of the error's kind."""
+    tell(error)
     raise typer.Exit(exit_code(error))
-
-
-def exit_code(error: BoxError) -> Exit:
-    match error:
-        case ConfigError():
-            return Exit.CONFIG
-        case StoreError():
-            return Exit.STORE
-        case Refused():
-            return Exit.NO
-        case _:
-            return Exit.OTHER
 
 
 def print_json(value: Any) -> None:

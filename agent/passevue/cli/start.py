@@ -1,71 +1,59 @@
-"""`passevue run`: the box itself, in the foreground, until it is told to stop."""
+"""The box itself, in the foreground, until it is told to stop: what `passevue run` does once its words are read."""
 
 import asyncio
 import logging
-from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
 
 import structlog
-import typer
 
-from passevue.box import SOCKETS, Box, Part
-from passevue.cli.ground import DEFAULT_CONFIG, ConfigPath, Exit, configuration, exit_code, fail
+from passevue.box import SOCKETS, Box
+from passevue.cli.exits import Exit, exit_code
+from passevue.cli.words import Wanted
 from passevue.config import Config
+from passevue.config_check import load_checked
 from passevue.errors import BoxError
 from passevue.status import logs
 from passevue.status.activation import passed_sockets
 from passevue.zones.meeting import Meeting
+from passevue.zones.part import Part
 
 log = structlog.get_logger()
 
 
-def run(
-    config_path: ConfigPath = DEFAULT_CONFIG,
-    part: Annotated[
-        list[Part] | None, typer.Option("--part", help="Seulement cette partie ; répétable. Sans : toutes.")
-    ] = None,
-    sockets: Annotated[
-        Path | None,
-        typer.Option("--sockets", help="Dossier des prises locales entre parties.", show_default=str(SOCKETS)),
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Écrit aussi chaque requête dans le journal.")] = False,
-) -> None:
-    """Fait tourner le boîtier, jusqu'à un signal d'arrêt."""
-    logs.set_up(level=logging.DEBUG if debug else logging.INFO)
-    if not config_path.exists() and _first(config_path, part or ()):
-        return
-    config = configuration(config_path)
+def live(wanted: Wanted) -> Exit:
+    """Blocks until the box has ended; how it did."""
+    logs.set_up(level=logging.DEBUG if wanted.debug else logging.INFO)
+    try:
+        if wanted.config_path.exists() or not _first(wanted):
+            _box(wanted)
+    except BoxError as error:
+        _explain(error)
+        return exit_code(error)
+    except ExceptionGroup as group:
+        return _tell(group)
+    return Exit.DONE
+
+
+def _box(wanted: Wanted) -> None:
+    config = load_checked(wanted.config_path)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            meeting = Meeting(sockets or _sockets(config), passed_sockets())
-            runner.run(Box(config, tuple(part or Part), meeting=meeting, config_path=config_path).run())
+            meeting = Meeting(wanted.sockets or _sockets(config), passed_sockets())
+            runner.run(Box(config, wanted.parts or tuple(Part), meeting=meeting, config_path=wanted.config_path).run())
     except BoxError as error:
         log.error("box_not_started", error=error, error_class=type(error).__name__)
-        fail(error)
-    except ExceptionGroup as group:
-        raise typer.Exit(_tell(group)) from None
+        raise
 
 
-def _first(config_path: Path, parts: Collection[Part]) -> bool:
+def _first(wanted: Wanted) -> bool:
     """What an appliance does that has no configuration yet; False where this is none."""
     from passevue.zones import first
 
-    if not first.is_unclaimed(config_path, parts):
+    if not first.is_unclaimed(wanted.config_path, wanted.parts):
         return False
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(first.run(parts))
+        runner.run(first.run(wanted.parts))
     return True
-
-
-alone = typer.Typer(name="passevue", add_completion=False, pretty_exceptions_enable=False)
-"""`passevue run` and nothing else: see `__main__`."""
-alone.command("run")(run)
-
-
-@alone.callback()
-def _with_its_name() -> None:
-    """With it, the one command still goes by its name."""
 
 
 def _sockets(config: Config) -> Path:
@@ -80,6 +68,13 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.Loop
+
+
+def _explain(error: BoxError) -> None:
+    """To the person who typed it."""
+    from passevue.cli.ground import tell
+
+    tell(error)
 
 
 def _tell(group: ExceptionGroup) -> Exit:

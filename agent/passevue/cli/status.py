@@ -8,11 +8,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from passevue.cli.exits import Exit
 from passevue.cli.ground import (
     DEFAULT_CONFIG,
     AsJson,
     ConfigPath,
-    Exit,
     configuration,
     out,
     print_json,

@@ -3,11 +3,11 @@
 import typer
 from rich.markup import escape
 
+from passevue.cli.exits import Exit
 from passevue.cli.ground import (
     DEFAULT_CONFIG,
     AsJson,
     ConfigPath,
-    Exit,
     configuration,
     err,
     fail,

@@ -14,11 +14,11 @@ from typing import IO, Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from passevue.cli.exits import Exit
 from passevue.cli.ground import (
     DEFAULT_CONFIG,
     AsJson,
     ConfigPath,
-    Exit,
     audited_machine,
     configuration,
     err,

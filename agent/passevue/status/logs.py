@@ -29,8 +29,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
-from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
 
 from passevue.config import printable
 from passevue.errors import BoxError
@@ -180,27 +178,3 @@ def _pattern(record: logging.LogRecord) -> str:
     """What a library says without what it says it about: the format, or its words up to the first value."""
     text = str(record.msg)
     return text if record.args else re.split(r"""['"<>\[\](){}=:\n\d]""", text, maxsplit=1)[0].strip()
-
-
-class AccessLog(AbstractAccessLogger):
-    """One line a request: the route's pattern, never the address asked for, which may hold identifiers."""
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        structlog.get_logger().debug(
-            "http_answered",
-            method=request.method if request.method.isalpha() else "odd",
-            route=_route(request),
-            status=response.status,
-            took_ms=round(time * 1000, 1),
-            peer=request.remote or "",
-        )
-
-    @property
-    def enabled(self) -> bool:
-        return True
-
-
-def _route(request: web.BaseRequest) -> str:
-    matched = getattr(request, "match_info", None)
-    resource = matched.route.resource if matched is not None else None
-    return resource.canonical if resource is not None else "none"

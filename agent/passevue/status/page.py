@@ -28,11 +28,11 @@ from passevue import config
 from passevue.intake.tls import listener_context
 from passevue.queue.room import Level
 from passevue.status import security_view, view
+from passevue.status.access_log import AccessLog
 from passevue.status.browser import HEADERS, add_headers, language, preferred
 from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
 from passevue.status.front import Front
 from passevue.status.live import Live
-from passevue.status.logs import AccessLog
 from passevue.status.machine_pages import MachinePages
 from passevue.status.metrics import CONTENT_TYPE, Metrics
 from passevue.status.people_pages import People, PeoplePages

@@ -10,7 +10,8 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from passevue.config import Config
-from passevue.config_check import contradictions, wrong_files
+from passevue.config_check import contradictions
+from passevue.config_files import wrong_files
 from passevue.errors import ConfigError
 from passevue.national.personal import Consents
 from passevue.national.psc_face import PscDoor
@@ -40,7 +41,7 @@ def open_people(
     Args:
         held: the rules of the baseline that hold sign-ins now; `acts_held` those that hold what is done here.
         in_person: shared with `national.publication`, or what stands for it where that is in another process.
-        keys_of: sections whose private keys this process may read, where not all (`config_check.wrong_files`).
+        keys_of: sections whose private keys this process may read, where not all (`config_files.wrong_files`).
     """
     realm = config.box.realm
     account = LocalAccount(config.box.data_dir)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from passevue.baseline.engine import REPORT
 from passevue.baseline.machine import Machine
-from passevue.baseline.opening import ROOT
-from passevue.baseline.places import baseline_folder
+from passevue.baseline.places import ROOT, baseline_folder
 from passevue.baseline.report import Report, Result, read_report
 from passevue.baseline.rule import Effect, Rule, Status, Text
 from passevue.baseline.rules import BY_ID, CATALOGUE

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passevue.errors import NetworkError, Refused
-from passevue.status.logs import AccessLog, is_journal, only_known_fields, set_up
+from passevue.status.access_log import AccessLog
+from passevue.status.logs import is_journal, only_known_fields, set_up
 
 INS = "2790351215189" + "89"  # of the samples' patient, written so that the guard reads the log, not this file
 
