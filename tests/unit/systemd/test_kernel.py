@@ -144,7 +144,11 @@ def test_audit_rules_end_by_locking_themselves() -> None:
 
 @pytest.mark.parametrize("key", ["time", "mount", "modules", "identity", "foreign-program", "credentials"])
 def test_the_kernel_tells_of_what_the_baseline_names(key: str) -> None:
-    assert re.search(rf"(?m)^-a always,exit .* -k {key}$", AUDIT)
+    assert re.search(rf"(?m)^-(a always,exit|w) .* -k {key}$", AUDIT)
+
+
+def test_the_audit_rules_lie_where_others_look_for_them_too() -> None:
+    assert (TREE / "etc/audit/rules.d/audit.rules").resolve() == TREE / "etc/audit/audit.rules"
 
 
 def test_audit_can_never_stop_the_box() -> None:
