@@ -7,16 +7,14 @@ that the order of the PACS's answers changes nothing.
 
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from functools import lru_cache
 from zoneinfo import ZoneInfo
-
-from pydicom.uid import UID
 
 from passevue.document import encoding
 from passevue.document.encoding import sequence, uid
 from passevue.document.header import Exam, Report, Structure
 from passevue.document.identifiers import valid_oid
 from passevue.document.patient import Identifier, Ins, Patient
+from passevue.document.sop_classes import value_type
 from passevue.document.study import key_image_notes
 from passevue.document.times import whole_date
 from passevue.errors import Refused
@@ -356,16 +354,3 @@ _CONTAINS = {
     kind: encoding.element(0x0040A010, b"CONTAINS") + encoding.element(0x0040A040, kind.encode("ascii"))
     for kind in ("IMAGE", "WAVEFORM", "COMPOSITE")
 }
-# Storage classes that hold pixels although their name does not say Image (PS3.4 table B.5-1).
-_PIXELS = ("Segmentation Storage", "Parametric Map Storage", "Thickness Map Storage", "Topography Map Storage")
-
-
-@lru_cache(maxsize=512)
-def value_type(sop_class_uid: str) -> str:
-    """ValueType of the item that references an instance of this class (PS3.3 C.17.3.2.1)."""
-    name = UID(sop_class_uid).name
-    if "Waveform Storage" in name:
-        return "WAVEFORM"
-    if "Image Storage" in name or (name.endswith(_PIXELS) and not name.startswith("Surface")):
-        return "IMAGE"
-    return "COMPOSITE"

@@ -7,13 +7,11 @@ Facts:
   another: text without a usable declaration is read as UTF-8 when it can be, else as Latin-1, which always can.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
 from struct import Struct, error
 
-from pydicom.charset import decode_bytes, python_encoding
-
 from passevue.errors import Unreadable
+from passevue.intake.character_set import NAME_DELIMITERS, codec_of, text_of
 
 MAX_ELEMENTS = 1_000  # a query has under twenty keys
 MAX_DEPTH = 32
@@ -110,16 +108,9 @@ def _text(value: bytes, charset: bytes) -> str:
         return value.decode("ascii")
     names = [name.strip() for name in charset.decode("ascii", "replace").split("\\")]
     if len(names) > 1:
-        return _with_code_extensions(value, names)
-    declared = python_encoding.get(names[0], "utf-8") if names[0] not in ("", "ISO_IR 6") else "utf-8"
+        return text_of(value, names, NAME_DELIMITERS).strip("\0 ")
+    declared = (codec_of(names[0]) if names[0] not in ("", "ISO_IR 6") else None) or "utf-8"
     try:
         return value.decode(declared).strip("\0 ")
     except UnicodeDecodeError:
         return value.decode("latin-1").strip("\0 ")
-
-
-def _with_code_extensions(value: bytes, names: list[str]) -> str:
-    encodings = [python_encoding.get(name, "iso8859") for name in names]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # text that breaks its own declaration is shown with replacement characters
-        return decode_bytes(value, encodings, {0x5E, 0x3D, 0x5C}).strip("\0 ")  # ^ = \ go back to the first encoding

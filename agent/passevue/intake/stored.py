@@ -5,15 +5,12 @@ came, one character a byte, with the SpecificCharacterSet beside them: they are 
 while the modality waits.
 """
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.valuerep import TEXT_VR_DELIMS
-
+from passevue.intake.character_set import text_of
 from passevue.intake.study import Instance, KeyObject, Series, Study
 
 KEY_OBJECT_CLASS = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -95,11 +92,7 @@ def clock(value: str) -> time | None:
 
 def decoded(value: str, character_set: str) -> str:
     """A text value by its SpecificCharacterSet; what cannot be decoded becomes replacement characters."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of unknown character sets; the replacement characters say it
-        encodings = convert_encodings(character_set.split("\\") if character_set else [""])
-        text: str = decode_bytes(value.encode("latin-1"), encodings, TEXT_VR_DELIMS)
-    return text.strip()
+    return text_of(value.encode("latin-1"), character_set.split("\\")).strip()
 
 
 @dataclass(frozen=True, slots=True)

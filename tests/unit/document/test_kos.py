@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from passevue.document.header import Order, Report, Structure
-from passevue.document.kos import KosIdentity, build_kos, other_patient_names, same_content, value_type
+from passevue.document.kos import KosIdentity, build_kos, other_patient_names, same_content
 from passevue.document.patient import Identifier, Patient
 from passevue.document.study import without
 from passevue.errors import Refused
@@ -190,27 +190,6 @@ def test_frames_are_told_in_both_places() -> None:
     evidence = kos.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert evidence.NumberOfFrames == 120
     assert kos.ContentSequence[0].ReferencedSOPSequence[0].NumberOfFrames == 120
-
-
-@pytest.mark.parametrize(
-    ("sop_class", "kind"),
-    [
-        ("1.2.840.10008.5.1.4.1.1.2", "IMAGE"),
-        ("1.2.840.10008.5.1.4.1.1.1.2.1", "IMAGE"),  # Digital Mammography X-Ray - For Processing
-        ("1.2.840.10008.5.1.4.1.1.66.4", "IMAGE"),  # Segmentation
-        ("1.2.840.10008.5.1.4.1.1.77.1.4.1", "IMAGE"),  # Video Photographic
-        ("1.2.840.10008.5.1.4.1.1.9.1.1", "WAVEFORM"),  # 12-lead ECG
-        ("1.2.840.10008.5.1.4.1.1.88.59", "COMPOSITE"),
-        ("1.2.840.10008.5.1.4.1.1.88.33", "COMPOSITE"),  # Comprehensive SR
-        ("1.2.840.10008.5.1.4.1.1.11.1", "COMPOSITE"),  # presentation state
-        ("1.2.840.10008.5.1.4.1.1.66.5", "COMPOSITE"),  # Surface Segmentation
-        ("1.2.840.10008.5.1.4.1.1.104.1", "COMPOSITE"),  # Encapsulated PDF
-        ("1.2.840.10008.5.1.4.1.1.66", "COMPOSITE"),  # Raw Data
-        ("1.2.3.4", "COMPOSITE"),  # private
-    ],
-)
-def test_the_value_type_of_a_class(sop_class: str, kind: str) -> None:
-    assert value_type(sop_class) == kind
 
 
 def noted() -> Study:
