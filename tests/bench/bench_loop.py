@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, CookieJar
 
+from passevue.national.servers import LOOK_EVERY_S
 from passevue.queue.retry import Policy
 from tests.bench.figure import Figure
 from tests.bench.held_loop import Held, Longest, box_process, idle_process
@@ -31,7 +32,7 @@ from tests.peers.ris import PAT_TROIS, Exam, Ris, invented_exam, oru
 
 RUNS, AIM_MS = 5, 20.0
 ENTRIES = 180_000  # 6.4 MiB
-LISTS = ("/CRL/persons.crl", "/CRL/root.crl")
+LONG = ("TEST AC IGC-SANTE FORT PERSONNES", "TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS")  # lists that are as the real
 PHASES = ("box starts", "list of 6 MiB read", "card in and known", "code and sign-in", "report set aside",
           "published in one's name", "published in the structure's", "card out")  # fmt: skip
 
@@ -71,15 +72,17 @@ class Story:
         self._ports = {name: free_port() for name in ("ris", "page")}
 
     async def tell(self) -> None:
-        names = lists_of(self._persons)
-        for path, lists in zip(LISTS, names.values(), strict=True):
-            self._ans.serve(path, lists.long(ENTRIES) if path == LISTS[0] else lists.make())
-        cabinet = Cabinet(self._folder / "box", self._folder / "pki")
+        cabinet = Cabinet(self._folder / "box", self._folder / "pki", lists=False)
+        self._lists = lists_of(self._persons) | lists_of(cabinet.pki)
         cabinet.dmp = DmpPeer(cabinet.pki, persons=self._persons)
         async with self._ans, cabinet.dmp, cabinet.pacs:
             cabinet.more = {name: {"port": port} for name, port in self._ports.items()}
-            urls = dict(zip(names, map(self._ans.url, LISTS), strict=True))
-            cabinet.more["trust"] = {"authority": self._persons.authority, "crl_urls": urls}
+            urls = self._ans.serve_all(self._lists)
+            for number, (name, lists) in enumerate(self._lists.items()):
+                if name in LONG:
+                    self._ans.serve(f"/CRL/{number}.crl", lists.long(ENTRIES))
+            cabinet.more["trust"] = {"authority": self._persons.authority}
+            cabinet.more["crl"] = {"urls": urls}
             idle = idle_process(self._idle)
             box = box_process(cabinet.config(), Policy(), self._pcscd.program_environment, self._held)
             try:
@@ -127,7 +130,8 @@ class Story:
     async def _list_read(self) -> None:
         self._ans.fault = Fault.NONE
         folder = self._folder / "box" / "crl" / "test"
-        await _until(lambda: len(list(folder.glob("*.crl"))) == len(LISTS))
+        await _until(lambda: len(list(folder.glob("*.crl"))) == len(self._lists))
+        await asyncio.sleep(2 * LOOK_EVERY_S)  # national reads what host has fetched
 
     async def _card_in(self, browser: Browser) -> None:
         situation = Situation(SITE.name, SITE.id, "SA08")

@@ -19,6 +19,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from passevue.config import load
+from passevue.queue.store import Store
 from passevue.zones.part import Part
 from tests.bench.figure import Figure
 from tests.demo.centre import Centre, free_port
@@ -78,6 +80,7 @@ async def _zones(folder: Path) -> AsyncIterator[dict[Part, asyncio.subprocess.Pr
     centre = Centre(folder)
     running: dict[Part, asyncio.subprocess.Process] = {}
     await centre.open_neighbours()
+    await _make_store(centre.config_file)
     try:
         for part in Part:
             with (folder / f"{part}.log").open("wb") as log:
@@ -97,6 +100,12 @@ async def _zones(folder: Path) -> AsyncIterator[dict[Part, asyncio.subprocess.Pr
         for process in running.values():
             await process.wait()
         await centre.close()
+
+
+async def _make_store(config_file: Path) -> None:
+    """A box makes its store once in its life: what that takes is not what it holds from the next start on."""
+    config = await asyncio.to_thread(load, config_file)
+    await (await Store.open(config.queue, config.box.data_dir)).close()
 
 
 async def _said(log: Path, word: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from tests.bench.figure import Figure
+from tests.peers.trusted import servers_of
 
 CALLERS, RUNS, CONNECTIONS, TOKENS = 500, 5, 8, 20
 STRUCTURE = "10B0127189"
@@ -54,7 +55,7 @@ async def _measure(folder: Path, issuer: str, pipe: Connection) -> tuple[float, 
 
     pki = Pki(folder / "pki")
     client = pki.leaf(Family.ORG_AUTH_CLI, STRUCTURE)
-    identity = PscIdentity(client.certificate, client.key, pki.authority)
+    identity = PscIdentity(client.certificate, client.key, servers_of(pki))
     settings = config.Psc.model_validate(
         {"issuer": issuer, "client_id": "passevue", "redirect_url": "https://box.invalid/psc/retour", "timeout_s": 60,
          "max_connections": CONNECTIONS}

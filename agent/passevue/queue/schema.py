@@ -1,5 +1,7 @@
 """The tables of the store, as they are today. `migrations/` leads there from any earlier store; a test proves it.
 
+Indexes over part of a table are in `indexes`.
+
 Rules:
 - times are whole microseconds since 1970 (UTC), so that both engines keep the same value and no driver converts;
 - what is large (`content`, `frozen`) has a table of its own: listing and checking the rest stays quick;
@@ -20,7 +22,6 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    literal_column,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -77,8 +78,6 @@ received = Table(
     _count("conflict"),
     Index("received_known", "sender", "control_id", "sha256", unique=True),
 )
-_conflict = received.c.conflict == literal_column("1")
-Index("received_conflict", received.c.id, sqlite_where=_conflict, postgresql_where=_conflict)
 
 content = Table(
     "content",
@@ -124,17 +123,6 @@ entry = Table(
     _count("purged"),
     sqlite_autoincrement=True,  # a number that people have seen is never given twice, even after a purge
 )
-_due = entry.c.due_at.is_not(None)
-Index("entry_due", entry.c.rank, entry.c.due_at, entry.c.number, entry.c.state, sqlite_where=_due,
-      postgresql_where=_due)  # fmt: skip
-Index("entry_lane", entry.c.lane, entry.c.number, sqlite_where=entry.c.lane.is_not(None),
-      postgresql_where=entry.c.lane.is_not(None))  # fmt: skip
-_unsettled = entry.c.settled_at.is_(None)
-Index("entry_open", entry.c.state, entry.c.reason, entry.c.received_at, entry.c.parked, sqlite_where=_unsettled,
-      postgresql_where=_unsettled)  # fmt: skip
-_settled = entry.c.settled_at.is_not(None)
-Index("entry_settled", entry.c.purged, entry.c.settled_at, sqlite_where=_settled,
-      postgresql_where=_settled)  # fmt: skip
 Index("entry_received", entry.c.received_id)
 Index("entry_report", entry.c.report)
 

@@ -21,7 +21,7 @@ from passevue.errors import BoxError
 from passevue.queue import moves
 from passevue.queue.connection import Connection
 from passevue.queue.frozen import thaw
-from passevue.queue.schema import metadata
+from passevue.queue.indexes import metadata
 from passevue.queue.seal import sha256
 from passevue.queue.states import State
 from passevue.queue.taking_in import Keep, keep

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from passevue.queue.schema import metadata
+from passevue.queue.indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, transaction_per_migration=True
