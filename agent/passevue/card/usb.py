@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyudev
 import structlog
 
 from passevue.errors import ConfigError, Unreadable
@@ -270,6 +269,8 @@ class UsbWatch:
                     yield self._settled(path)
 
     def _observer(self, loop: asyncio.AbstractEventLoop) -> Any:
+        import pyudev  # only who watches loads it: the rules that judge a device do not
+
         monitor = pyudev.Monitor.from_netlink(pyudev.Context())
         monitor.filter_by("usb", "usb_device")
 

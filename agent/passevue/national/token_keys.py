@@ -3,6 +3,7 @@
 Rules:
 - Nothing is asked of a token before something is to be signed: one that is not there holds entries
   (`CredentialError`), and keeps no box from taking reports in.
+- What speaks PKCS#11 is loaded for the first such key: most boxes have their keys in files.
 - The PIN is read from its file at each login, and kept nowhere. One that was refused is sent again only when its file
   has changed.
 """
@@ -12,15 +13,18 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from passevue.card.key_signer import SigningKey
-from passevue.card.pkcs11 import KeyName, Pkcs11Key, Pkcs11Signer, Pkcs11Token
 from passevue.card.signer import Signer
 from passevue.config_keys import TokenKeyUri
 from passevue.errors import CredentialError
 from passevue.national.file_stamp import file_stamp
+
+if TYPE_CHECKING:
+    from passevue.card.pkcs11 import KeyName, Pkcs11Token
 
 _LONGEST_PIN_BYTES = 256  # PKCS#11 sets no bound; libraries take 64 to 255
 
@@ -29,8 +33,8 @@ _LONGEST_PIN_BYTES = 256  # PKCS#11 sets no bound; libraries take 64 to 255
 class TokenTls:
     """What opens TLS in a structure's name: its key in a token."""
 
-    token: Pkcs11Token
-    name: KeyName
+    token: "Pkcs11Token"
+    name: "KeyName"
     certificate: x509.Certificate
     chain: Sequence[x509.Certificate]
 
@@ -48,6 +52,8 @@ class TokenKeys:
 
     def signer(self, uri: TokenKeyUri, certificate: x509.Certificate) -> Signer:
         """Raises: CredentialError: the certificate is not one that signs."""
+        from passevue.card.pkcs11 import Pkcs11Key, Pkcs11Signer
+
         return Pkcs11Signer(Pkcs11Key(self._token(uri), _name(uri), certificate))
 
     def tls(self, uri: TokenKeyUri, certificate: x509.Certificate, chain: Sequence[x509.Certificate]) -> TokenTls:
@@ -58,8 +64,10 @@ class TokenKeys:
             tokens, self._tokens = self._tokens, {}
         await asyncio.gather(*(token.close() for _, _, token in tokens.values()))
 
-    def _token(self, uri: TokenKeyUri) -> Pkcs11Token:
+    def _token(self, uri: TokenKeyUri) -> "Pkcs11Token":
         """The one of this module and label. Whichever file names its PIN first is the one that counts."""
+        from passevue.card.pkcs11 import Pkcs11Token
+
         with self._lock:
             pin, seen, token = self._tokens.get((uri.module, uri.token), (uri.pin, None, None))
             stamp = file_stamp(pin)
@@ -93,5 +101,7 @@ def _pin_hint(path: Path) -> str:
     return f"Déposez le code du module de clés parmi les secrets, seul sur une ligne : {path.name}."
 
 
-def _name(uri: TokenKeyUri) -> KeyName:
+def _name(uri: TokenKeyUri) -> "KeyName":
+    from passevue.card.pkcs11 import KeyName
+
     return KeyName(uri.id, uri.object)

@@ -24,7 +24,7 @@ import structlog
 from cryptography import x509
 
 from passevue.card.codes import Secret
-from passevue.card.cps import Cps, Holder, KeyUse, Situation
+from passevue.card.cps import Cps, KeyUse
 from passevue.card.cps_signer import CardKey
 from passevue.card.reader import CardIn, CardOut, ReaderIn, ReaderOut, Readers
 from passevue.card.trust import Use, check_same_holder
@@ -41,9 +41,8 @@ from passevue.errors import (
     UnknownCard,
 )
 from passevue.status.card_view import CardPhase, CardSeen, CardsView, phase_of, tries_left
-from passevue.status.form import wipe
-
-OPEN_WITHIN_S = 30.0  # a full reading takes 2 s on a slow card, a signature 1 s
+from passevue.status.cards import OPEN_WITHIN_S, CardHold
+from passevue.status.wiping import wipe
 
 log = structlog.get_logger()
 
@@ -67,51 +66,6 @@ class CardAtWork(Protocol):
 
 OpenCard = Callable[[], AbstractAsyncContextManager[CardAtWork]]
 Trust = Callable[[x509.Certificate, datetime, Use], Awaitable[None]]  # raises TrustError, CredentialError
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class CardHold:
-    """A card whose holder gave its code, kept until `close`.
-
-    Attributes:
-        holder: who it names.
-        situations: theirs, as the card says.
-        valid_until: of the card.
-        auth_key: opens TLS. sign_key: signs documents; None on a card that has none.
-    """
-
-    insertion: int
-    holder: Holder
-    situations: tuple[Situation, ...]
-    valid_until: datetime | None
-    auth_key: CardKey
-    sign_key: CardKey | None
-    close: Callable[[], Awaitable[None]]
-
-
-class Cards(Protocol):
-    """What signing in asks of the readers: of `CardDesk`, or of its stand-in where another process has them."""
-
-    @property
-    def version(self) -> int:
-        """Another one whenever the view is."""
-        ...
-
-    def view(self) -> CardsView:
-        """Readers and cards as they are now."""
-        ...
-
-    async def changed(self, since: int) -> int:
-        """Returns the version once it is not `since`."""
-        ...
-
-    def holds(self, insertion: int) -> bool:
-        """Whether that card is still in its reader."""
-        ...
-
-    async def open(self, insertion: int, pin: bytearray, *, last_try: bool = False) -> CardHold:
-        """See `CardDesk.open`."""
-        ...
 
 
 @dataclass(slots=True)

@@ -34,13 +34,14 @@ from passevue.status.access_log import AccessLog
 from passevue.status.attempts import Attempts
 from passevue.status.browser import FORM_POLICY, add_headers, language
 from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
-from passevue.status.form import posted, wipe
+from passevue.status.form import posted
 from passevue.status.front import asked, check_origin
 from passevue.status.local_account import LocalAccount
 from passevue.status.machine_pages import DOCUMENT, answered
 from passevue.status.page import our_names
 from passevue.status.upload import receive
 from passevue.status.view import STATIC, TEMPLATES
+from passevue.status.wiping import wipe
 from passevue.status.words import Language, pick
 from passevue.update.orders import Orders, Wish
 

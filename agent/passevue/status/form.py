@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from passevue.status.wiping import wipe
+
 MAX_BYTES = 4 << 10
 MAX_FIELDS = 20
 WITHIN_S = 10.0
@@ -126,7 +128,3 @@ def _unquoted(body: bytearray, start: int, end: int) -> bytearray:
         start += 1
     del value[size:]
     return value
-
-
-def wipe(buffer: bytearray) -> None:
-    buffer[:] = bytes(len(buffer))

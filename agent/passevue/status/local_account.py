@@ -26,7 +26,7 @@ from typing import Any
 import structlog
 
 from passevue.errors import Refused, StoreError
-from passevue.status.form import wipe
+from passevue.status.wiping import wipe
 
 FOLDER = "page"
 SHORTEST, LONGEST = 12, 128  # ANSSI, recommandations relatives à l'authentification multifacteur et aux mots de passe

@@ -27,7 +27,6 @@ from passevue.provision import package
 from passevue.provision.configure import number_in_place
 from passevue.provision.recovery import SHOWN
 from passevue.status import audit
-from passevue.status.form import wipe
 from passevue.status.front import Front, see_other
 from passevue.status.people_view import machine as machine_view
 from passevue.status.roles import Role
@@ -35,6 +34,7 @@ from passevue.status.session import Session
 from passevue.status.sign_in import SignIn, Trail
 from passevue.status.upload import Wanted, receive
 from passevue.status.visitor import Cookie
+from passevue.status.wiping import wipe
 from passevue.update.journey import OVER, Row, State
 from passevue.update.orders import Orders, Wish
 from passevue.update.row_file import RowFile

@@ -16,7 +16,7 @@ from passevue.errors import ConfigError
 from passevue.national.personal import Consents
 from passevue.national.psc_face import PscDoor
 from passevue.queue.store import Store
-from passevue.status.card_desk import Cards
+from passevue.status.cards import Cards
 from passevue.status.entry_acts import EntryActs
 from passevue.status.local_account import LocalAccount
 from passevue.status.people_pages import People

@@ -43,14 +43,14 @@ from passevue.national.vihf import Mode
 from passevue.status import audit_people
 from passevue.status.attempts import Attempts
 from passevue.status.audit import Event
-from passevue.status.card_desk import CardHold, Cards
-from passevue.status.form import wipe
+from passevue.status.cards import CardHold, Cards
 from passevue.status.local_account import UNFIT, LocalAccount
 from passevue.status.psc_desk import PscDesk, person_of_psc
 from passevue.status.roles import Method, Person, Role
 from passevue.status.session import Ended, Release, Session, Sessions
 from passevue.status.visitor import Place
 from passevue.status.visits import Visits
+from passevue.status.wiping import wipe
 
 PRESENCE = timedelta(minutes=2)
 SWEEP_EVERY_S = 0.5

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from passevue.errors import BoxError, PinNeeded, Refused
 from passevue.status import people_view, people_words
-from passevue.status.card_desk import Cards
+from passevue.status.cards import Cards
 from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live, Stream
 from passevue.status.people_view import HOMES

@@ -20,8 +20,9 @@ from passevue.config import Config
 from passevue.errors import NetworkError
 from passevue.update.bus import Bus
 from passevue.update.gate import Noted, Seen, Unit
-from passevue.update.machine import Machine, memory_available, unit
+from passevue.update.machine import Machine, memory_available
 from passevue.update.row_file import FOLDER
+from passevue.update.systemd import unit
 
 ZONES = ("host", "page", "intake", "national")
 ANSWER_S = 10.0

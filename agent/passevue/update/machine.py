@@ -1,14 +1,7 @@
-"""The machine below: which version and which start of it this is, restarting it, what systemd says of units."""
+"""The machine below: which version and which start of it this is."""
 
 from pathlib import Path
-from typing import Any
 
-from passevue.update.bus import Bus, Name
-
-SYSTEMD = Name("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-LOGIN = Name("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
-_UNIT = "org.freedesktop.systemd1.Unit"
-_SERVICE = "org.freedesktop.systemd1.Service"
 _COUNTED = "sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 
@@ -55,25 +48,6 @@ class Machine:
             return (self.root / name).read_text(encoding="utf-8", errors="replace").strip()[:100]
         except OSError:
             return ""
-
-
-async def reboot(bus: Bus) -> None:
-    """Raises: BusGone, BusError."""
-    await bus.call(LOGIN, "Reboot", "b", False)
-
-
-async def unit(bus: Bus, name: str) -> dict[str, Any]:
-    """Properties of a unit: `ActiveState`, `SubState`, `ConditionResult`, and `NRestarts` of a service.
-
-    Raises:
-        BusGone, BusError: systemd does not say.
-    """
-    (path,) = await bus.call(SYSTEMD, "LoadUnit", "s", name)
-    told = await bus.properties(Name(SYSTEMD.service, path, _UNIT))
-    found = {key: told.get(key) for key in ("ActiveState", "SubState", "ConditionResult", "LoadState")}
-    if name.endswith(".service"):
-        found["NRestarts"] = await bus.property(Name(SYSTEMD.service, path, _SERVICE), "NRestarts")
-    return found
 
 
 def memory_available(root: Path = Path("/")) -> float:

@@ -5,8 +5,8 @@ bus.
 from pathlib import Path
 
 from passevue.update.bus import open_bus
-from passevue.update.machine import reboot
 from passevue.update.rauc import Bundle, Rauc, Told
+from passevue.update.systemd import reboot
 
 
 class System:

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,13 +28,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from passevue.card.cps import Holder, KeyUse, Situation
 from passevue.card.cps_signer import CardKey
 from passevue.errors import BoxError, CardAbsent, CardFault, Refused, Unreadable, ZoneAway
-from passevue.status.card_desk import OPEN_WITHIN_S, CardDesk, CardHold
 from passevue.status.card_view import CardsView
-from passevue.status.form import wipe
+from passevue.status.cards import OPEN_WITHIN_S, CardHold
+from passevue.status.wiping import wipe
 from passevue.zones.given_up import GivenUp
 from passevue.zones.link import Asked, Bounds, Link, Told, WithData
 from passevue.zones.meeting import Line, Meeting, Place
 from passevue.zones.part import Part
+
+if TYPE_CHECKING:  # who has the readers hands it over; who has not does not load what reads cards
+    from passevue.status.card_desk import CardDesk
 
 MOST_HOLDS = 16  # readers of one pcscd
 SIGN_WITHIN_S = 25.0  # a card signs in a second; another session on its reader may come first
@@ -110,7 +113,7 @@ class Done:
 # --- host ------------------------------------------------------------------------------------------------------------
 
 
-def cards_for_page(desk: CardDesk) -> Callable[[socket.socket], Awaitable[None]]:
+def cards_for_page(desk: "CardDesk") -> Callable[[socket.socket], Awaitable[None]]:
     """What serves one connection of the page."""
 
     async def serve(sock: socket.socket) -> None:
@@ -139,7 +142,7 @@ def cards_for_page(desk: CardDesk) -> Callable[[socket.socket], Awaitable[None]]
 
 
 @asynccontextmanager
-async def _at_desk(desk: CardDesk) -> AsyncIterator["_AtDesk"]:
+async def _at_desk(desk: "CardDesk") -> AsyncIterator["_AtDesk"]:
     at_desk = _AtDesk(desk)
     try:
         yield at_desk
@@ -147,7 +150,7 @@ async def _at_desk(desk: CardDesk) -> AsyncIterator["_AtDesk"]:
         await asyncio.shield(at_desk.close_all())
 
 
-async def _tell_cards(desk: CardDesk, link: Link) -> None:
+async def _tell_cards(desk: "CardDesk", link: Link) -> None:
     with suppress(ZoneAway):
         while True:
             version = desk.version
@@ -158,7 +161,7 @@ async def _tell_cards(desk: CardDesk, link: Link) -> None:
 class _AtDesk:
     """One page at the desk: the cards that it holds."""
 
-    def __init__(self, desk: CardDesk) -> None:
+    def __init__(self, desk: "CardDesk") -> None:
         self._desk = desk
         self._holds: dict[int, CardHold] = {}
         self._opening: set[int] = set()

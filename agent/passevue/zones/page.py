@@ -6,6 +6,7 @@ are in the same process; by `zones.cards` and `zones.in_person`, when they are n
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -15,7 +16,7 @@ from passevue.errors import StoreError
 from passevue.national.personal import Consents
 from passevue.national.psc_face import PscDoor
 from passevue.queue.store import Store
-from passevue.status.card_desk import CardDesk, Cards
+from passevue.status.cards import Cards
 from passevue.status.machine_pages import Desk
 from passevue.status.observer import Observer
 from passevue.status.page import Page
@@ -25,9 +26,12 @@ from passevue.update.machine import Machine
 from passevue.zones.cards import FarCards
 from passevue.zones.ground import Ground, Running
 from passevue.zones.in_person import FarConsents
-from passevue.zones.national import National
 from passevue.zones.protections import EngineWord
 from passevue.zones.psc import FarPsc
+
+if TYPE_CHECKING:  # zones that may be other processes
+    from passevue.status.card_desk import CardDesk
+    from passevue.zones.national import National
 
 TEND_EVERY_S = 2.0
 
@@ -42,7 +46,7 @@ class PageZone:
     running: tuple[Running, ...]
 
 
-async def open_page(ground: Ground, desk: CardDesk | None, national: National | None, *, alone: bool) -> PageZone:
+async def open_page(ground: Ground, desk: "CardDesk | None", national: "National | None", *, alone: bool) -> PageZone:
     """`national` None: it is another process; `alone`: host is, and has the desk."""
     cards: Cards | None = desk
     consents: Consents | None = national.in_person if national is not None else None

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passevue.status.form import MAX_FIELDS, read_form, wipe
+from passevue.status.form import MAX_FIELDS, read_form
+from passevue.status.wiping import wipe
 
 
 def test_fields_are_read_as_a_browser_writes_them() -> None:

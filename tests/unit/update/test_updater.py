@@ -16,11 +16,12 @@ from passevue.update.bus import BusGone, open_bus
 from passevue.update.gate import Noted
 from passevue.update.health import health_file
 from passevue.update.journey import State
-from passevue.update.machine import Machine, reboot, unit
+from passevue.update.machine import Machine
 from passevue.update.orders import Orders, Wish
 from passevue.update.quiet import Busy, Pause, is_quiet
 from passevue.update.rauc import Bundle, Rauc, Told
 from passevue.update.row_file import RowFile
+from passevue.update.systemd import reboot, unit
 from passevue.update.updater import Updater, Ways, check, shown
 from passevue.update.window import DAYS, Window
 from tests.peers.host_bus import HostBus
