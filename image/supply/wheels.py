@@ -39,7 +39,7 @@ def distributions(tree: Path, wheels: Path, by_hand: Mapping[str, Sequence[str]]
     found = []
     for name, ref in sorted(refs.items()):
         folder, told = folders[name], _metadata(folders[name])
-        wheel = _wheel(wheels, folder.name.removesuffix(".dist-info"))
+        wheel = _wheel(wheels, folder)
         found.append(
             Component(
                 ref=ref,
@@ -73,11 +73,14 @@ def _purl(name: str, version: str) -> str:
     return f"pkg:pypi/{name}@{version}"
 
 
-def _wheel(wheels: Path, stem: str) -> Path:
-    found = sorted(wheels.glob(f"{stem}-*.whl"))
-    if not found:
-        raise FileNotFoundError(f"no wheel {stem} in {wheels}")
-    return found[-1]
+def _wheel(wheels: Path, folder: Path) -> Path:
+    """The file that was installed: of two for one version, the one with the same tags."""
+    stem = folder.name.removesuffix(".dist-info")
+    for wheel in sorted(wheels.glob(f"{stem}-*.whl")):
+        with zipfile.ZipFile(wheel) as packed:
+            if packed.read(f"{folder.name}/WHEEL") == (folder / "WHEEL").read_bytes():
+                return wheel
+    raise FileNotFoundError(f"no wheel {stem} in {wheels}")
 
 
 def _needs(folder: Path) -> set[str]:

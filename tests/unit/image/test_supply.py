@@ -87,11 +87,12 @@ def made(tmp_path: Path) -> Path:
     for stem, text in folders.items():
         (python / f"{stem}.dist-info").mkdir(parents=True)
         (python / f"{stem}.dist-info/METADATA").write_text(text)
-        if not stem.startswith("passevue"):
-            with zipfile.ZipFile(sources / f"wheels/{stem}-py3-none-any.whl", "w") as wheel:
-                wheel.writestr(
-                    "x/includes/libxml/xmlversion.h", '#define LIBXML_DOTTED_VERSION "2.1"\n' * (stem == "plain-1")
-                )
+        (python / f"{stem}.dist-info/WHEEL").write_text("Tag: py3-none-any\n")
+        for tag in ("py3-none-any", "cp313-cp313-other") if not stem.startswith("passevue") else ():
+            with zipfile.ZipFile(sources / f"wheels/{stem}-{tag}.whl", "w") as wheel:
+                wheel.writestr(f"{stem}.dist-info/WHEEL", f"Tag: {tag}\n")
+                if stem == "plain-1":
+                    wheel.writestr("x/includes/libxml/xmlversion.h", '#define LIBXML_DOTTED_VERSION "2.1"\n')
     thick = python / "thick_lib-2.0.dist-info"
     (thick / "licenses").mkdir()
     (thick / "licenses/LICENSE").write_text("Do.")
@@ -164,6 +165,13 @@ def test_a_wheel_s_licence_is_the_newest_word_of_its_metadata(bom: dict[str, Any
     assert names["plain"]["licenses"] == [{"license": {"name": "BSD", "acknowledgement": "declared"}}]
 
 
+def test_the_hash_is_that_of_the_wheel_that_was_installed(made: Path) -> None:
+    """Of two for one version, as a cache may hold."""
+    one = by_name(json.loads(finalize(made)[0]))["plain"]
+    wheel = made / "sources/wheels/plain-1-py3-none-any.whl"
+    assert one["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(wheel.read_bytes()).hexdigest()}]
+
+
 def test_what_a_wheel_carries_is_inside_it(bom: dict[str, Any]) -> None:
     carried = {one["name"]: one for one in by_name(bom)["thick-lib"]["components"]}
     assert sorted(carried) == ["crate", "libcrypto-0123abcd.so.3"], "not itself, not what only built it"
@@ -198,7 +206,7 @@ def test_the_same_tree_gives_the_same_bytes_and_another_another_serial_number(ma
 
 
 def test_a_wheel_that_is_not_there_stops_the_build(made: Path) -> None:
-    next((made / "sources/wheels").glob("plain-*")).unlink()
+    (made / "sources/wheels/plain-1-py3-none-any.whl").unlink()
     with pytest.raises(subprocess.CalledProcessError):
         finalize(made)
 
