@@ -5,7 +5,8 @@ Every setting has a safe default where one exists, its unit in its name, and a l
 not settings: private keys are read from files that systemd hands over (`credentials_dir`) or stay in a card or token
 (`config_keys`).
 
-What one key alone can show to be wrong is refused here; what takes two keys, or a look at the disk, in `config_check`.
+What one key alone can show to be wrong is refused here; what takes two keys in `config_check`, what takes a look
+at the disk in `config_files`.
 """
 
 import os
@@ -248,13 +249,18 @@ class Trust(Section):
     """Cards of professionals: whose certificates are believed. Left out: nobody signs in with a card."""
 
     authority: File = Field(description="PEM file: IGC-Santé authorities of persons, roots included, of this realm")
-    crl_urls: dict[str, HttpAddress] = Field(
+
+
+class Crl(Section):
+    """Revocation lists of every authority that the box believes: cards, the DMP's servers, Pro Santé Connect's."""
+
+    urls: dict[str, HttpAddress] = Field(
         default_factory=dict,
         description="name (CN) of an authority = http address of its revocation list, where it lies elsewhere",
     )
     refresh_h: float = Field(6, gt=0, le=6, description="hours between two fetches of each revocation list")
     timeout_s: Seconds = Field(300, description="longest time for one revocation list to come whole")
-    max_crl_bytes: int = Field(64 << 20, ge=1 << 20, le=256 << 20, description="longest revocation list taken")
+    max_bytes: int = Field(64 << 20, ge=1 << 20, le=256 << 20, description="longest revocation list taken")
 
 
 class Queue(Section):
@@ -328,6 +334,7 @@ class Config(Section):
     pacs: Pacs | None = None
     psc: Psc | None = None
     trust: Trust | None = None
+    crl: Crl = Crl()
     queue: Queue = Queue()
     page: Page = Page()
     network: Surroundings = Surroundings()

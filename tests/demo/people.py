@@ -28,13 +28,14 @@ class People:
         self._ans = Ans()
         self.psc = PscPeer(pki, structure=site.id)
         self.psc.phones.interval_s = 1
+        self._lists = lists_of(self._persons) | lists_of(pki)
         self._pki, self._site, self._page = pki, site, page.rstrip("/")
         self.without_reader = why_not()
         self._folder = tempfile.TemporaryDirectory(prefix="passevue-")  # short: it holds a socket
         self._pcscd = None if self.without_reader else Pcscd(Path(self._folder.name))
 
     async def open(self) -> None:
-        for number, lists in enumerate(lists_of(self._persons).values()):
+        for number, lists in enumerate(self._lists.values()):
             self._ans.serve(f"/CRL/{number}.crl", lists.make())
         await self._ans.__aenter__()
         await self.psc.__aenter__()
@@ -60,13 +61,13 @@ class People:
 
     @property
     def sections(self) -> str:
-        names = ", ".join(
-            f'"{name}" = "{self._ans.url(f"/CRL/{at}.crl")}"' for at, name in enumerate(lists_of(self._persons))
-        )
+        names = ", ".join(f'"{name}" = "{self._ans.url(f"/CRL/{at}.crl")}"' for at, name in enumerate(self._lists))
         return f"""
 [trust]
 authority = "{self._persons.authority.resolve()}"
-crl_urls = {{ {names} }}
+
+[crl]
+urls = {{ {names} }}
 
 [psc]
 issuer = "{self.psc.issuer}"

@@ -28,10 +28,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from passevue.national.servers import Servers
 from tests.interop.jvm import Missing, unpacked
 from tests.interop.keycloak_realm import REALM, realm
 from tests.peers.pki import Family, KeyPaths, Pki
 from tests.peers.psc_people import Person, people
+from tests.peers.trusted import servers_of
 
 START_WITHIN_S = 120.0  # fifteen seconds on an idle machine of two cores
 BUILD_WITHIN_S = 400.0
@@ -83,7 +85,7 @@ class Keycloak:
 
     issuer: str
     client: KeyPaths
-    authority: Path
+    servers: Servers
     telephone: Telephone
     people: dict[str, Person]
     redirect_uri: str
@@ -128,7 +130,7 @@ async def keycloak(pki: Pki, folder: Path, redirect_uri: str, structure: str) ->
                 await _make_realm(session, direct, realm(known, CLIENT_ID, redirect_uri))
             client = pki.leaf(Family.ORG_AUTH_CLI, structure)
             by_login = {one.login: one for one in known}
-            yield Keycloak(issuer, client, pki.authority, telephone, by_login, redirect_uri)
+            yield Keycloak(issuer, client, servers_of(pki), telephone, by_login, redirect_uri)
         finally:
             process.terminate()
             try:

@@ -41,6 +41,7 @@ from passevue.queue.work import ENTRY_UUID_PLACEHOLDER, Submission, Transaction
 from tests.interop.ipf import DIALECT, Edge, edge, xds_server
 from tests.peers import ris_report
 from tests.peers.pki import Pki
+from tests.peers.trusted import servers_of
 
 pytestmark = pytest.mark.timeout(600)  # the first run fetches IPF's packages
 STRUCTURE = ris_report.Site().id
@@ -71,7 +72,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 @pytest.fixture(scope="module")
 def structures(pki: Pki) -> Structures:
     paths = pki.structure(STRUCTURE)
-    read = Structures([config.Structure(**paths.as_config())], pki.authority, "test")
+    read = Structures([config.Structure(**paths.as_config())], servers_of(pki), "test")
     read.load()
     return read
 

@@ -24,6 +24,7 @@ from tests.interop.keycloak import CLIENT_ID, Keycloak, keycloak
 from tests.interop.keycloak_realm import PASSWORD
 from tests.interop.test_page_in_browser import ARGUMENTS, CHROMIUM
 from tests.peers.pki import Family, Pki
+from tests.peers.trusted import servers_of
 
 STRUCTURE = "10B0127189"
 MEDECIN, SECOND = "899700000017", "899700000025"
@@ -82,7 +83,7 @@ def settings_of(server: Keycloak) -> config.Psc:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def psc(server: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Psc]:
-    identity = PscIdentity(server.client.certificate, server.client.key, server.authority)
+    identity = PscIdentity(server.client.certificate, server.client.key, server.servers)
     async with Psc(settings_of(server), identity, tmp_path_factory.mktemp("psc")) as client:
         yield client
 
@@ -147,7 +148,7 @@ async def test_tokens_are_introspected_renewed_and_ended(psc: Psc, server: Keycl
     assert renewed != token
     await psc.introspect(renewed)
     await session.end()
-    identity = PscIdentity(server.client.certificate, server.client.key, server.authority)
+    identity = PscIdentity(server.client.certificate, server.client.key, server.servers)
     async with Psc(settings_of(server), identity, tmp_path) as another:  # whose cache knows nothing
         for dead in (token, renewed, token[:-8] + "AAAAAAAA", "opaque"):
             with pytest.raises(SignInError, match="token_inactive"):
@@ -156,7 +157,7 @@ async def test_tokens_are_introspected_renewed_and_ended(psc: Psc, server: Keycl
 
 async def test_another_certificate_is_refused(server: Keycloak, pki: Pki, tmp_path: Path) -> None:
     other = pki.leaf(Family.ORG_AUTH_CLI, STRUCTURE, common_name="autre-boitier")
-    async with Psc(settings_of(server), PscIdentity(other.certificate, other.key, pki.authority), tmp_path) as psc:
+    async with Psc(settings_of(server), PscIdentity(other.certificate, other.key, servers_of(pki)), tmp_path) as psc:
         with pytest.raises(CredentialError) as refused:
             await psc.begin_ciba(MEDECIN)
         assert "psc.client_id" in refused.value.hint
@@ -167,7 +168,7 @@ async def test_a_token_is_bound_to_the_certificate_that_got_it(psc: Psc, server:
     token = await session.access_token()
     url = (await psc._server.endpoints()).userinfo
     thief = pki.leaf(Family.ORG_AUTH_CLI, STRUCTURE, common_name="autre-boitier")
-    identity = PscIdentity(thief.certificate, thief.key, pki.authority)
+    identity = PscIdentity(thief.certificate, thief.key, servers_of(pki))
     await asyncio.to_thread(identity.load)
     connector = aiohttp.TCPConnector(ssl=identity.context(session.started_at))
     async with (
@@ -188,7 +189,7 @@ async def test_keys_are_rotated_by_keycloak_and_followed(psc: Psc, server: Keycl
 async def test_a_box_set_to_another_family_of_algorithms_refuses_its_tokens(
     server: Keycloak, psc: Psc, tmp_path: Path
 ) -> None:
-    identity = PscIdentity(server.client.certificate, server.client.key, server.authority)
+    identity = PscIdentity(server.client.certificate, server.client.key, server.servers)
     settings = settings_of(server).model_copy(update={"signature": "ES"})
     async with Psc(settings, identity, tmp_path) as strict:
         with pytest.raises(ExceptionGroup) as refused:

@@ -30,6 +30,7 @@ from tests.peers.front_desk import DOCTOR, Browser, FrontDesk
 from tests.peers.pacs import PacsPeer
 from tests.peers.ris import PAT_TROIS, invented_exam
 from tests.peers.ris_report import Doctor
+from tests.peers.trusted import servers_of
 
 SLOTS = "{urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0}"
 
@@ -64,7 +65,7 @@ class Centre:
         """The dispatcher runs."""
         settings, desk = self.desk.config, self.desk
         registry_settings = settings.registry.model_copy(update={"url": self.dmp.url, "timeout_s": 5.0})
-        structures = Structures(settings.structures, settings.registry.authority, "test", None, desk.clock)
+        structures = Structures(settings.structures, servers_of(desk.pki), "test", None, desk.clock)
         await asyncio.to_thread(structures.load)
         in_person: InPerson = desk.sign_in.in_person
         oid = settings.box.oid

@@ -93,6 +93,20 @@ async def test_a_report_goes_out_and_everybody_leaves_in_order(cabinet: SplitCab
     assert [text.count(code) for code in ('csd-code="110120"', 'csd-code="110121"')] == [4, 4]  # started, stopped
 
 
+async def test_host_fetches_the_lists_by_which_national_believes_the_dmp() -> None:
+    """TLS-04 across zones: one writes, the other reads, as another user."""
+    async with SplitCabinet(lists=False) as cabinet:
+        deadline = time.monotonic() + 30
+        while cabinet.box_in_parts.log(Part.NATIONAL).count("event=crl_read") < 2:
+            assert time.monotonic() < deadline, cabinet.box_in_parts.log(Part.HOST)[-2000:]
+            await asyncio.sleep(0.05)
+        exam = invented_exam(77)
+        cabinet.examine(PAT_TROIS, exam)
+        await cabinet.send(cabinet.cda(PAT_TROIS, exam), PAT_TROIS)
+        await cabinet.settled(1)
+        assert len(cabinet.dmp.committed) == 1
+
+
 async def test_everybody_leaves_well_whatever_the_order(alone: SplitCabinet) -> None:
     exam = invented_exam(76)
     await alone.store(*alone.examine(PAT_TROIS, exam))

@@ -8,13 +8,13 @@
     ans.fault = Fault.SLOW                    # what may go wrong between a box and the ANS
 
 By hand: `python -m tests.peers.ans FOLDER [--realm test] [--port 8091]` makes a persons' authority there, serves its
-lists and prints the `[trust]` section that believes in it.
+lists and prints the `[trust]` and `[crl]` sections that believe in it.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -26,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from .pki import Pki
 from .pki_authority import Authority, revocation_list
 from .pki_persons import Persons
 
@@ -104,6 +105,12 @@ class Ans:
     def serve(self, path: str, content: bytes) -> None:
         self._content[path] = content
 
+    def serve_all(self, lists: Mapping[str, Lists]) -> dict[str, str]:
+        """An empty list of each; where it is, as `crl.urls` says it. Once the server listens."""
+        for number, each in enumerate(lists.values()):
+            self.serve(f"/CRL/{number}.crl", each.make())
+        return {name: self.url(f"/CRL/{number}.crl") for number, name in enumerate(lists)}
+
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self._port}{path}"
 
@@ -162,9 +169,9 @@ class Ans:
         return response
 
 
-def lists_of(persons: Persons) -> dict[str, Lists]:
-    """The lists that a persons' authority and its root answer for, by name of the authority."""
-    pairs = (persons._sub, persons._root)
+def lists_of(made: Persons | Pki) -> dict[str, Lists]:
+    """The lists that an authority and its root answer for, by name of the authority."""
+    pairs = (made._sub, made._root)
     return {
         str(one.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value): Lists(one, key)
         for one, key in pairs
@@ -178,7 +185,7 @@ async def _by_hand(folder: Path, realm: str, port: int) -> None:
         ans.serve(f"/CRL/{number}.crl", lists.make())
     async with ans:
         names = ", ".join(f'"{name}" = "{ans.url(f"/CRL/{at}.crl")}"' for at, name in enumerate(lists_of(persons)))
-        print(f'[trust]\nauthority = "{persons.authority}"\ncrl_urls = {{ {names} }}', flush=True)
+        print(f'[trust]\nauthority = "{persons.authority}"\n\n[crl]\nurls = {{ {names} }}', flush=True)
         await asyncio.Event().wait()
 
 

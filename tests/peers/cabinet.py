@@ -28,6 +28,7 @@ from tests.peers.dmp import DmpPeer
 from tests.peers.modality import Modality
 from tests.peers.pacs import PacsPeer
 from tests.peers.pki import Pki
+from tests.peers.pki_authority import write
 from tests.peers.ris import Ack, Ask, Details, Exam, Person, Ris, Site, invented_document_id, mdm, oru, report
 
 QUICK = Policy(steps_s=(0.2, 0.5, 1.0), floor_s=0.05, cap_s=1.0, look_again_s=0.3, absent_after_s=5.0)
@@ -47,6 +48,7 @@ class Cabinet:
     other_sites: tuple[Site, ...] = ()  # in whose names the box speaks too
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     system: Path = Path("/")  # what the baseline looks at
+    lists: bool = True  # revocation lists of the DMP's authorities are there; else the box fetches them, or has none
 
     def __post_init__(self) -> None:
         self.pki = Pki(self.pki_folder)
@@ -72,7 +74,15 @@ class Cabinet:
 
     # The box
 
+    def _lay_lists(self) -> None:
+        """Where the box keeps them, as if it had fetched them before."""
+        folder = self.folder / "crl" / "test"
+        for path in self.pki.lists.iterdir() if self.lists else ():
+            folder.mkdir(parents=True, exist_ok=True)
+            write(folder / path.name, path.read_bytes())
+
     def config(self) -> Config:
+        self._lay_lists()
         keys = self.pki.structure(SITE.id)
         others = [{**self.pki.structure(one.id).as_config(), "name": one.name} for one in self.other_sites]
         settings: dict[str, Any] = {

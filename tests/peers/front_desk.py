@@ -12,6 +12,7 @@ The page, the store, the trail, the sign-in are the box's own, joined by `open_p
 
 import asyncio
 import re
+import shutil
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -175,6 +176,7 @@ class FrontDesk:
             server = self.pki.server("127.0.0.1")
             settings["page"]["tls"] = {"certificate": server.certificate, "key": server.key}
         if self.peer is not None:
+            shutil.copytree(self.pki.lists, self.folder / "box/crl" / self._realm)
             settings["psc"] = {
                 "issuer": self.peer.issuer, "client_id": self.peer.client_id, "authority": self.pki.authority,
                 "redirect_url": f"http://127.0.0.1:{self._sock.getsockname()[1]}/psc/retour", "timeout_s": 5,

@@ -10,6 +10,8 @@ of the authorities are shorter. Nothing made here is worth anything outside a te
     keys.auth_certificate, keys.auth_key, keys.sign_certificate, keys.sign_key
     pki.server("127.0.0.1").certificate   # leaf, then its chain
     pki.leaf(Family.ORG_SIGN, "10B0127189", not_after=long_ago)   # and whatever must be refused
+    pki.lists                        # folder of both authorities' revocation lists, as a box keeps them
+    pki.revoke(certificate)          # a new list of the sub-CA
 
 By hand: `python -m tests.peers.pki FOLDER STRUCT_ID HOST`.
 """
@@ -35,14 +37,17 @@ from cryptography.x509.oid import NameOID
 from .pki_authority import (
     ORIGIN,
     POLICY,
+    Authority,
     AuthorityFolder,
     KeyPaths,
     begun,
     key_pem,
     key_usage,
+    list_name,
     name_of,
     pem,
     policy,
+    renew_list,
     revocation_list,
     write,
 )
@@ -95,9 +100,15 @@ class Pki:
             self._root = self._made.authority("root", "AC RACINE IGC-SANTE ELEMENTAIRE")
             self._sub = self._made.authority("sub", "AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", self._root)
             self.authority = self._made.store("authority.pem", self._sub, self._root)
-            self.crl = folder / "ACI-EL-ORG.crl"
-            if not self.crl.exists():
-                write(self.crl, revocation_list(self._sub))
+            self.lists = folder / "crl"
+            self.lists.mkdir(exist_ok=True)
+            self.crl = self.lists / list_name(self._sub.certificate)
+            for one in (self._root, self._sub):
+                renew_list(self.lists / list_name(one.certificate), one)
+
+    def authorities(self) -> tuple[Authority, Authority]:
+        """Root and sub-CA, with the keys that sign their lists."""
+        return self._root, self._sub
 
     @property
     def root(self) -> x509.Certificate:

@@ -5,6 +5,7 @@ anything outside a test.
 """
 
 import fcntl
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,6 +143,25 @@ def revocation_list(
         builder = builder.add_revoked_certificate(entry)
     signed = builder.sign(issuer.key, hash_algorithm or hashes.SHA256())  # type: ignore[arg-type]
     return signed.public_bytes(serialization.Encoding.DER)
+
+
+def list_name(authority: x509.Certificate) -> str:
+    """Of the file in which a box keeps its list: by a digest of its key."""
+    spki = authority.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return f"{hashlib.sha256(spki).hexdigest()[:32]}.crl"
+
+
+def renew_list(path: Path, issuer: Authority) -> None:
+    """A list at `path` that holds for some days yet, and names whom it named."""
+    serials: list[int] = []
+    if path.exists():
+        held = x509.load_der_x509_crl(path.read_bytes())
+        if held.next_update_utc and held.next_update_utc > datetime.now(UTC) + timedelta(days=3):
+            return
+        serials = [one.serial_number for one in held]
+    write(path, revocation_list(issuer, serials))
 
 
 def name_of(*pairs: tuple[ObjectIdentifier, str]) -> x509.Name:

@@ -39,6 +39,7 @@ from passevue.queue.store import Store
 from passevue.status import logs
 from passevue.zones.meeting import Meeting
 from tests.demo.people import People
+from tests.peers.ans import Ans, lists_of
 from tests.peers.cabinet import QUICK, SITE, Cabinet
 from tests.peers.disk import ROOMY_IMAGES
 from tests.peers.dmp import DmpPeer
@@ -153,12 +154,14 @@ class SplitCabinet(Cabinet):
 
     box_in_parts: SplitBox
 
-    def __init__(self, *, with_pacs: bool = True, people: bool = False, policy: Policy = QUICK) -> None:
+    def __init__(
+        self, *, with_pacs: bool = True, people: bool = False, policy: Policy = QUICK, lists: bool = True
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="pv-", dir="/tmp"))  # short, and open to other users as far as it goes
         self.home.chmod(0o711)
         data = self.home / "data"
         data.mkdir()
-        super().__init__(data, self.home / "pki", with_pacs=with_pacs, policy=policy)
+        super().__init__(data, self.home / "pki", with_pacs=with_pacs, policy=policy, lists=lists)
         self.ports = {"ris": free_port(), "modality": free_port(), "page": free_port()}
         self.more = {"ris": {"port": self.ports["ris"]}, "page": {"port": self.ports["page"]}}
         self.page = f"http://127.0.0.1:{self.ports['page']}"
@@ -166,18 +169,24 @@ class SplitCabinet(Cabinet):
         if self.people is not None:
             self.dmp = DmpPeer(self.pki, persons=self.people.persons)
         self.kept: Store | None = None
+        self.ans = Ans()  # where host fetches revocation lists, unless they are there
 
     async def __aenter__(self) -> Self:
         if self.people is not None:
             await self.people.open()
             self.people.open_reader_to_all()
             self.more |= tomllib.loads(self.people.sections)
+        else:
+            await self.ans.__aenter__()
+            self.more |= {"crl": {"urls": self.ans.serve_all(lists_of(self.pki))}}
         return await super().__aenter__()
 
     async def __aexit__(self, *_: object) -> None:
         await super().__aexit__(*_)
         if self.people is not None:
             await self.people.close()
+        else:
+            await self.ans.__aexit__(*_)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def config(self) -> Config:
@@ -189,6 +198,7 @@ class SplitCabinet(Cabinet):
         environment = self.people.environment if self.people is not None else {}
         self.box_in_parts = SplitBox(config, self.policy, self.home, environment)
         await asyncio.to_thread(self._hand_out_keys)
+        await asyncio.to_thread(self._hand_out_lists)
         await self.box_in_parts.start(*Part)
         if self.people is not None:
             await self.box_in_parts.met(Part.PAGE, "in-person", 1)
@@ -204,6 +214,16 @@ class SplitCabinet(Cabinet):
             path.chmod(0o600)
             if users:
                 os.chown(path, users[Part.NATIONAL], GROUP)
+
+    def _hand_out_lists(self) -> None:
+        """Host writes them, its group reads: as on the appliance (systemd/usr/lib/tmpfiles.d)."""
+        folder = self.folder / "crl"
+        folder.mkdir(exist_ok=True)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o2750 if path.is_dir() else 0o640)
+            if users := self.box_in_parts.users:
+                os.chown(path, users[Part.HOST], GROUP)
+                path.chmod(0o2750 if path.is_dir() else 0o640)
 
     async def stop(self) -> None:
         if self.kept is not None:

@@ -17,6 +17,7 @@ import heapq
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from mmap import mmap
 
 from cryptography import x509
@@ -78,6 +79,30 @@ class Crl:
             else:
                 high = middle
         return low < self.count and self.serials[low * self.width : (low + 1) * self.width] == wanted
+
+
+class Standing(StrEnum):
+    """What the list of its issuer makes of a certificate."""
+
+    GOOD = "good"
+    REVOKED = "revoked"
+    ABSENT = "absent"  # no list, or none that speaks of such certificates
+    FUTURE = "future"  # the list is of later than now: the clock is wrong
+    ENDED = "ended"  # the list is past its nextUpdate
+
+
+def standing(crl: Crl | None, serial: int, now: datetime, *, user: bool) -> Standing:
+    """How the certificate of that serial number stands now; `user`: it is not an authority's.
+
+    Nothing is good without a list that holds now (TLS-04). Once revoked, always revoked: also by a list that has ended.
+    """
+    if crl is None or not (crl.for_users if user else crl.for_authorities):
+        return Standing.ABSENT
+    if crl.this_update > now + CLOCK_SKEW:
+        return Standing.FUTURE
+    if crl.revoked(serial):
+        return Standing.REVOKED
+    return Standing.ENDED if now > crl.next_update else Standing.GOOD
 
 
 def read_crl(data: Buffer, authority: x509.Certificate, now: datetime) -> Crl:

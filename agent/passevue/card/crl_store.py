@@ -1,6 +1,6 @@
 """The revocation lists of some authorities: fetched, kept on the disk, used until their end (igc-sante.md § 4).
 
-    crls = CrlStore(folder, authorities, settings, clock)
+    crls = CrlStore(crl_folder(config), authorities, config.crl, clock)
     … crls.run()                 # a part of the box: what the disk has, then each list every six hours
     crls.of(authority)           # the list held, or None
     crls.states(now)             # for the page
@@ -10,9 +10,12 @@ Rules:
   to a file beside the others, read there, renamed over the old one only when it is whole, signed, and not older.
 - Whatever comes instead, the list held stays, until its nextUpdate; past it `trust` refuses.
 - Bounded in bytes, in time, in entries; no redirect, no proxy, no compression.
+- A list without which its authority's certificates are refused is asked for every minute, another one after a quarter
+  of an hour.
 
-Facts: where a list lies is known by the name of its authority; a certificate may say otherwise, `trust.crl_urls` has
-the last word. Files are named by a digest of the authority's key; a file's time is when it was last fetched.
+Facts: where a list lies is known by the name of its authority; a certificate may say otherwise, `crl.urls` has
+the last word. Files are named by a digest of the authority's key; a file's time is when it was last fetched. Other
+zones of the box read them (`read_kept`); none but this one writes them.
 """
 
 import asyncio
@@ -25,6 +28,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 import structlog
@@ -46,6 +50,7 @@ _FILES = {
     "AC IGC-SANTE ELEMENTAIRE ORGANISATIONS": "ACI-EL-ORG",
 }
 _RETRY = timedelta(minutes=15)
+_RETRY_WANTED = timedelta(minutes=1)  # something waits for it
 _AGING = timedelta(hours=24)  # four fetches missed
 _LOOK_S = 60.0
 _PIECE = 1 << 16
@@ -89,7 +94,11 @@ class _Kept:
 
 
 class CrlStore:
-    """The lists of `authorities`, in `folder`. `clock` gives an aware now."""
+    """The lists of `authorities`, in `folder`.
+
+    `clock` gives an aware now; `whose`, where given, the authorities as they are now: it blocks, and what it adds is
+    kept from then on.
+    """
 
     name = "crl"
 
@@ -97,14 +106,22 @@ class CrlStore:
         self,
         folder: Path,
         authorities: Sequence[x509.Certificate],
-        settings: config.Trust,
+        settings: config.Crl,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        whose: Callable[[], Sequence[x509.Certificate]] | None = None,
     ) -> None:
         self._folder = folder
         self._settings = settings
         self._clock = clock
-        self._kept = {der_name(one): _kept(folder, one, settings.crl_urls) for one in authorities}
-        for one in authorities:
+        self._whose = whose
+        self._kept: dict[bytes, _Kept] = {}
+        self._add(authorities)
+
+    def _add(self, authorities: Sequence[x509.Certificate]) -> None:
+        """Keep their lists too."""
+        new = {der_name(one): one for one in authorities if der_name(one) not in self._kept}
+        self._kept |= {key: _kept(self._folder, one, self._settings.urls) for key, one in new.items()}
+        for one in authorities if new else ():
             self.learn(one)
 
     def of(self, authority: x509.Certificate) -> Crl | None:
@@ -115,7 +132,7 @@ class CrlStore:
     def learn(self, certificate: x509.Certificate) -> None:
         """Where the list of its issuer lies, by the word of a `certificate` whose chain was checked."""
         for kept in self._kept.values():
-            if kept.authority.subject == certificate.issuer and kept.name not in self._settings.crl_urls:
+            if kept.authority.subject == certificate.issuer and kept.name not in self._settings.urls:
                 kept.url = _http_point(certificate) or kept.url
 
     async def ensure(self, authority: x509.Certificate, within_s: float) -> None:
@@ -142,6 +159,8 @@ class CrlStore:
         """Take what the disk has, then fetch what is due, until cancelled."""
         await self.load()
         while True:
+            if self._whose is not None:
+                self._add(await asyncio.to_thread(self._whose))
             await self.refresh()
             await asyncio.sleep(_LOOK_S * random.uniform(0.8, 1.2))
 
@@ -194,12 +213,12 @@ class CrlStore:
 
     async def _stream(self, response: aiohttp.ClientResponse, part: Path) -> None:
         size = 0
-        file = await asyncio.to_thread(part.open, "wb")
+        file = await asyncio.to_thread(_open_part, part)
         try:
             async for piece in response.content.iter_chunked(_PIECE):
                 size += len(piece)
-                if size > self._settings.max_crl_bytes:
-                    raise Unreadable(f"the CRL is longer than {self._settings.max_crl_bytes} bytes", hint=_HUGE)
+                if size > self._settings.max_bytes:
+                    raise Unreadable(f"the CRL is longer than {self._settings.max_bytes} bytes", hint=_HUGE)
                 await asyncio.to_thread(file.write, piece)
         finally:
             await asyncio.to_thread(file.close)
@@ -223,8 +242,26 @@ def _kept(folder: Path, authority: x509.Certificate, urls: Mapping[str, str]) ->
     name = str(names[0].value) if names else ""
     plain = name.removeprefix("TEST ")
     file = _FILES.get(plain, plain.replace(" ", "-")) + ("-TEST" if plain != name else "")
-    path = folder / f"{der_name(authority).hex()[:32]}.crl"
-    return _Kept(authority, name, urls.get(name, f"{_PLACE}/{file}.crl"), path)
+    return _Kept(authority, name, urls.get(name, f"{_PLACE}/{file}.crl"), list_path(folder, authority))
+
+
+def crl_folder(whole: config.Config) -> Path:
+    """Where the lists of this box's realm are kept."""
+    return whole.box.data_dir / "crl" / whole.box.realm
+
+
+def list_path(folder: Path, authority: x509.Certificate) -> Path:
+    """The file of its list in `folder`."""
+    return folder / f"{der_name(authority).hex()[:32]}.crl"
+
+
+def read_kept(path: Path, authority: x509.Certificate) -> Crl:
+    """A list that lies on the disk, verified, whatever its age. Blocks.
+
+    Raises:
+        OSError: there is none. Unreadable, TrustError: it is not one that `authority` signed.
+    """
+    return _read(path, authority, datetime.max.replace(tzinfo=UTC) - timedelta(days=1))
 
 
 def _http_point(certificate: x509.Certificate) -> str:
@@ -238,7 +275,8 @@ def _http_point(certificate: x509.Certificate) -> str:
 
 
 def _due(kept: _Kept, now: datetime, every: timedelta) -> bool:
-    if kept.tried_at is not None and timedelta() <= now - kept.tried_at < _RETRY:
+    retry = _RETRY if kept.crl is not None and now <= kept.crl.next_update else _RETRY_WANTED
+    if kept.tried_at is not None and timedelta() <= now - kept.tried_at < retry:
         return False
     fetched = kept.fetched_at
     return fetched is None or kept.crl is None or not timedelta() <= now - fetched < every or now > kept.crl.next_update
@@ -261,6 +299,13 @@ def _state(kept: _Kept, now: datetime) -> CrlState:
 # On a thread
 
 
+def _open_part(part: Path) -> BinaryIO:
+    """The group reads it where the folder lets it in; nobody but this user writes."""
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    os.fchmod(handle, 0o640)
+    return os.fdopen(handle, "wb")
+
+
 def _read(path: Path, authority: x509.Certificate, now: datetime) -> Crl:
     with path.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
@@ -275,7 +320,7 @@ def _read(path: Path, authority: x509.Certificate, now: datetime) -> Crl:
 
 def _from_disk(kept: _Kept, now: datetime) -> tuple[Crl, datetime]:
     """Raises: OSError when there is none; Unreadable, TrustError when it is not what was written."""
-    crl = _read(kept.path, kept.authority, datetime.max.replace(tzinfo=UTC) - timedelta(days=1))
+    crl = read_kept(kept.path, kept.authority)
     fetched = datetime.fromtimestamp(kept.path.stat().st_mtime, UTC)
     return crl, min(fetched, now)
 

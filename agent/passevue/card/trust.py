@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from passevue.card.crl import CLOCK_SKEW, Crl
+from passevue.card.crl import CLOCK_SKEW, Crl, Standing, standing
 from passevue.card.igc import common_name, extension, is_authority, is_test, is_test_authority, issuer_of, usable_until
 from passevue.errors import ConfigError, CredentialError, TrustError
 
@@ -157,17 +157,18 @@ class PersonTrust:
     ) -> None:
         crl = self._crl_of(issuer)
         name = common_name(issuer.subject)
-        if crl is None or not (crl.for_users if user else crl.for_authorities):
-            raise CredentialError(f"no CRL of {name} is held", hint=_NO_LIST)
-        if crl.this_update > now + CLOCK_SKEW:
-            raise CredentialError(f"the CRL of {name} is of later than now", hint=_CLOCK_BEHIND)
-        if crl.revoked(certificate.serial_number):  # also from a stale list: once revoked, always revoked
-            raise TrustError("the certificate is revoked", hint=_REVOKED)
-        if now > crl.next_update:
-            raise CredentialError(
-                f"the CRL of {name} ended on {crl.next_update:%Y-%m-%d %H:%M}",
-                hint=f"{_STALE} (dernière liste valable jusqu'au {crl.next_update:%d/%m/%Y}).",
-            )
+        match standing(crl, certificate.serial_number, now, user=user):
+            case Standing.ABSENT:
+                raise CredentialError(f"no CRL of {name} is held", hint=_NO_LIST)
+            case Standing.FUTURE:
+                raise CredentialError(f"the CRL of {name} is of later than now", hint=_CLOCK_BEHIND)
+            case Standing.REVOKED:
+                raise TrustError("the certificate is revoked", hint=_REVOKED)
+            case Standing.ENDED if crl is not None:
+                raise CredentialError(
+                    f"the CRL of {name} ended on {crl.next_update:%Y-%m-%d %H:%M}",
+                    hint=f"{_STALE} (dernière liste valable jusqu'au {crl.next_update:%d/%m/%Y}).",
+                )
 
 
 def check_same_holder(authentication: x509.Certificate, signature: x509.Certificate) -> None:

@@ -9,9 +9,9 @@ Rules:
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import aiohttp
@@ -20,7 +20,6 @@ from cryptography import x509
 from passevue.card.key_signer import SigningKey, tls_key_of
 from passevue.card.tls_thread import TlsThread
 from passevue.errors import BoxError, CardAbsent, CredentialError, InDoubt, TrustError
-from passevue.national.structures import context_of_dmp
 
 T = TypeVar("T")
 _GONE = "whoever speaks has left"
@@ -55,12 +54,12 @@ class KeyTls:
     """Connections by who speaks.
 
     Args:
-        authority: PEM of who certifies the DMP's servers.
+        open_context: what they are opened with, but for the certificate; blocks.
         connect_timeout_s: of each connection.
     """
 
-    def __init__(self, authority: Path, connect_timeout_s: float) -> None:
-        self._authority = authority
+    def __init__(self, open_context: Callable[[], ssl.SSLContext], connect_timeout_s: float) -> None:
+        self._open_context = open_context
         self._connect_timeout_s = connect_timeout_s
         self._held: dict[int, _Held] = {}
         self._gone: set[asyncio.Task[None]] = set()
@@ -113,7 +112,7 @@ class KeyTls:
 
     async def _open(self, by: OpensTls) -> TlsThread:
         signing = await by.open_tls()
-        context = await asyncio.to_thread(context_of_dmp, self._authority)
+        context = await asyncio.to_thread(self._open_context)
         key, operation = tls_key_of(signing, asyncio.get_running_loop(), by.chain)
         thread = TlsThread(context, key, operation, connect_timeout_s=self._connect_timeout_s)
         await thread.__aenter__()

@@ -23,6 +23,7 @@ from pathlib import Path
 import structlog
 
 from passevue import config
+from passevue.card.crl_store import crl_folder
 from passevue.errors import BoxError, ConfigError, SignInError
 from passevue.national.psc_ciba import Channel, Ciba, CibaRequest
 from passevue.national.psc_code import CodeFlow, CodeRequest
@@ -33,6 +34,7 @@ from passevue.national.psc_server import Grant, PscServer
 from passevue.national.psc_session import PscSession
 from passevue.national.psc_token import IdToken
 from passevue.national.psc_wire import RETRY_WAITS_S, PscWire
+from passevue.national.servers import Servers
 
 __all__ = ["Channel", "CibaRequest", "CodeRequest", "Introspected", "Psc", "PscSession", "open_psc"]
 
@@ -53,6 +55,7 @@ class Psc:
         monotonic: seconds that no clock setting moves.
         retry_waits_s: pauses between tries of a call that gets no answer.
         tend_every_s: pause between looks at the sessions.
+        servers: whose lists of revocation are followed.
     """
 
     name = "psc"
@@ -66,8 +69,10 @@ class Psc:
         monotonic: Callable[[], float] = time.monotonic,
         retry_waits_s: tuple[float, ...] = RETRY_WAITS_S,
         tend_every_s: float = TEND_EVERY_S,
+        servers: Servers | None = None,
     ) -> None:
         self._identity = identity
+        self._servers = servers
         self._tend_every_s = tend_every_s
         self._wire = PscWire(settings, identity, clock, retry_waits_s)
         self._server = PscServer(settings, self._wire, KeptDiscovery(folder / "discovery.json"), clock, monotonic)
@@ -97,6 +102,8 @@ class Psc:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tend(), name="psc-tend")
                 group.create_task(self._watch(), name="psc-watch")
+                if self._servers is not None:
+                    group.create_task(self._servers.run(), name="psc-revocation")
         finally:
             await self.close()
 
@@ -188,4 +195,7 @@ def open_psc(whole: config.Config, clock: Callable[[], datetime] = lambda: datet
     """The client that the configuration describes; None when it has no `[psc]` section."""
     if whole.psc is None:
         return None
-    return Psc(whole.psc, PscIdentity.of(whole), whole.box.data_dir / "psc", clock)
+    authority = whole.psc.authority
+    servers = None if authority is None else Servers("psc.authority", authority, crl_folder(whole), clock)
+    identity = PscIdentity.of(whole, servers)
+    return Psc(whole.psc, identity, whole.box.data_dir / "psc", clock, servers=servers)

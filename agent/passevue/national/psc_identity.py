@@ -16,7 +16,7 @@ from passevue.config_keys import TokenKeyUri
 from passevue.errors import ConfigError, CredentialError
 from passevue.national import certificate as igc
 from passevue.national.file_stamp import file_stamp
-from passevue.national.structures import CIPHERS_OF_TLS_1_2
+from passevue.national.servers import Servers, bare_context
 
 _MAX_FILE_BYTES = 1 << 20
 
@@ -27,37 +27,40 @@ class PscIdentity:
     Args:
         certificate: PEM file.
         key: PEM file.
-        authority: PEM file of who is trusted as Pro Santé Connect; None: the system's store.
+        servers: who is trusted as Pro Santé Connect; None: whoever the system's store certifies, whose lists of
+            revocation nobody knows (CERT-04 tells).
         client_id: what CN must be; "" when the certificate is a structure's, which has its own CN.
     """
 
-    def __init__(self, certificate: Path, key: Path, authority: Path | None = None, client_id: str = "") -> None:
-        self._paths = [one for one in (certificate, key, authority) if one is not None]
+    def __init__(self, certificate: Path, key: Path, servers: Servers | None = None, client_id: str = "") -> None:
+        self._paths = [certificate, key] + ([servers.authority] if servers is not None else [])
         self._certificate = certificate
         self._key = key
-        self._authority = authority
+        self._servers = servers
         self._client_id = client_id
         self._seen: tuple[object, ...] = ()
         self._held: tuple[x509.Certificate, ssl.SSLContext] | None = None
 
     @classmethod
-    def of(cls, whole: config.Config) -> "PscIdentity":
+    def of(cls, whole: config.Config, servers: Servers | None) -> "PscIdentity":
         """The identity that the configuration names; it has a `[psc]` section."""
         settings = whole.psc
         if settings is None:
             raise ConfigError("psc", "is missing", hint="La section [psc] manque.")
         if settings.certificate is not None and settings.key is not None:
-            return cls(settings.certificate, settings.key, settings.authority, settings.client_id)
+            return cls(settings.certificate, settings.key, servers, settings.client_id)
         first = whole.structures[0]
         if isinstance(first.auth_key, TokenKeyUri):
             raise ConfigError("psc.certificate", "is missing, and the first structure's key stays in its token",
                               hint="Donnez le certificat de [psc] et sa clé : celle de la structure reste dans le "
                               "module de clés.")  # fmt: skip
-        return cls(first.auth_certificate, first.auth_key, settings.authority)
+        return cls(first.auth_certificate, first.auth_key, servers)
 
     def load(self) -> None:
         """Raises: ConfigError when a file is not what it must be."""
         before = self._stamps()
+        if self._servers is not None:
+            self._servers.load()
         leaf = self._leaf()
         found = igc.family(leaf)
         if found is not igc.Family.ORG_AUTH_CLI:
@@ -106,12 +109,12 @@ class PscIdentity:
             ) from err  # fmt: skip
 
     def _context(self) -> ssl.SSLContext:
-        context = bare_psc_context()
         try:
-            if self._authority is None:
+            if self._servers is None:
+                context = bare_context()
                 context.load_default_certs()
             else:
-                context.load_verify_locations(self._authority)
+                context = self._servers.context()
             # An empty password: an encrypted key must fail here, never ask at a terminal.
             context.load_cert_chain(self._certificate, self._key, password="")
         except (ssl.SSLError, OSError) as err:
@@ -121,12 +124,3 @@ class PscIdentity:
 
     def _stamps(self) -> tuple[object, ...]:
         return tuple(file_stamp(path) for path in self._paths)
-
-
-def bare_psc_context() -> ssl.SSLContext:
-    """What TLS with Pro Santé Connect is, without authorities and certificate yet (TLS-01, TLS-02, TLS-05)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS_OF_TLS_1_2)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    return context

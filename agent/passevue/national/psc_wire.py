@@ -24,7 +24,7 @@ from passevue import config
 from passevue.errors import BoxError, CredentialError, NetworkError, SignInError, TrustError, Unreadable
 from passevue.national.psc_identity import PscIdentity
 from passevue.national.psc_json import MAX_BYTES, read_object
-from passevue.national.wire import distrusts, refuses_our_certificate, retry_after
+from passevue.national.wire import distrusts, refusal_of_server, refuses_our_certificate, retry_after
 
 RETRY_WAITS_S = (1.0, 2.0, 4.0)  # § 10
 KEEP_ALIVE_S = 15.0
@@ -227,6 +227,9 @@ def raise_for_error(said: object, status: int = 0) -> NoReturn:
 
 
 def _raise_for_transport(err: BaseException) -> NoReturn:
+    refused = refusal_of_server(err)
+    if refused is not None:
+        raise refused from err
     if distrusts(err):
         raise TrustError(
             "the certificate of Pro Santé Connect's server is not trusted",

@@ -115,7 +115,7 @@ class Registry:
         self._clock = clock
         self._admit = admit
         self._in_person = in_person or InPerson()
-        self._key_tls = KeyTls(settings.authority, settings.connect_timeout_s)
+        self._key_tls = KeyTls(structures.open_context, settings.connect_timeout_s)
         self._in_person.on_leave(self._key_tls.leave)
         self._tokens: dict[str, TokenTls] = {}  # what last opened connections in a structure's name
         self._sessions: dict[str, tuple[ssl.SSLContext, aiohttp.ClientSession]] = {}

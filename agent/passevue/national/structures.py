@@ -4,8 +4,8 @@ Rules:
 - Keys that do not fit are refused when they are read (`ConfigError`, which names the key of the configuration): wrong
   realm, wrong family, wrong structure, key of another certificate. Dates are judged at each use (`CredentialError`):
   time passes, and intake goes on meanwhile.
-- One context per structure: TLS 1.2 or 1.3, the DMP's suites that are AEAD, only the configured authorities, names
-  checked.
+- One context per structure: TLS 1.2 or 1.3, the DMP's suites that are AEAD, only the configured authorities, names and
+  revocation checked (`servers`).
 - `run` watches the files: a renewed certificate is taken without a restart; a wrong one is told, and the old one stays.
 - A key that stays in a PKCS#11 token (`token_keys`) is asked for when something is to be signed, not before.
 
@@ -30,9 +30,9 @@ from passevue.config_keys import TokenKeyUri
 from passevue.errors import BoxError, ConfigError, CredentialError, TrustError, Unreadable
 from passevue.national import certificate as igc
 from passevue.national.file_stamp import file_stamp
+from passevue.national.servers import Servers
 from passevue.national.token_keys import TokenKeys, TokenTls
 
-CIPHERS_OF_TLS_1_2 = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305"
 WARN_DAYS = (90, 30, 7)
 WATCH_EVERY_S = 60.0
 _MAX_FILE_BYTES = 1 << 20
@@ -88,7 +88,7 @@ class Structures:
 
     Args:
         structures: from the configuration.
-        authority: PEM file of the IGC-Santé of one realm, never both.
+        servers: who is spoken to; its file of authorities, of one realm and never both, certifies structures too.
         realm: `test` or `production`.
         credentials_dir: where relative key files are.
         clock: aware now.
@@ -97,14 +97,15 @@ class Structures:
     def __init__(
         self,
         structures: Sequence[config.Structure],
-        authority: Path,
+        servers: Servers,
         realm: str,
         credentials_dir: Path | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = {one.id: one for one in structures}
         self._order = tuple(one.id for one in structures)
-        self._authority = authority
+        self._servers = servers
+        self._authority = servers.authority
         self._realm = realm
         self._credentials_dir = credentials_dir
         self._clock = clock
@@ -119,10 +120,15 @@ class Structures:
         Raises:
             ConfigError: a file is missing, or is not what it must be.
         """
+        self._servers.load()
         if len(self._settings) != len(self._order):
             raise ConfigError("structures", "one id is given twice", hint="Donnez un identifiant par structure.")
         for position, struct_id in enumerate(self._order):
             self._load_one(position, self._settings[struct_id])
+
+    def open_context(self) -> ssl.SSLContext:
+        """What opens TLS to the DMP, with no certificate of its own yet. Blocks. Raises: OSError."""
+        return self._servers.context()
 
     @property
     def default(self) -> str:
@@ -292,7 +298,7 @@ class Structures:
         self, prefix: str, certificates: Sequence[x509.Certificate], files: _Files
     ) -> tuple[ssl.SSLContext, TokenTls | None]:
         try:
-            context = context_of_dmp(self._authority)
+            context = self.open_context()
             if isinstance(files.auth_key, TokenKeyUri):
                 return context, self._tokens.tls(files.auth_key, certificates[0], certificates[1:])
             self._signer(f"{prefix}.auth_key", certificates[0], files.auth_key)  # says better what is wrong with it
@@ -301,20 +307,6 @@ class Structures:
         except (ssl.SSLError, OSError) as err:
             raise ConfigError(f"{prefix}.auth_certificate", f"cannot open TLS with it: {err}") from err
         return context, None
-
-
-def context_of_dmp(authority: Path) -> ssl.SSLContext:
-    """A client context that trusts `authority` alone, with no certificate of its own yet. Blocking.
-
-    Raises:
-        OSError: the file cannot be read, or holds no certificate (`ssl.SSLError`).
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS_OF_TLS_1_2)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.load_verify_locations(authority)
-    return context
 
 
 def _check_dates(role: str, held: x509.Certificate, now: datetime) -> None:

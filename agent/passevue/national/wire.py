@@ -15,7 +15,8 @@ from typing import NoReturn
 
 import aiohttp
 
-from passevue.errors import CredentialError, InDoubt, NetworkError, TrustError, Unreadable
+from passevue.errors import BoxError, CredentialError, InDoubt, NetworkError, TrustError, Unreadable
+from passevue.national.servers import ServerRefused
 from passevue.national.soap import Request
 
 MAX_ANSWER_BYTES = 32 << 20
@@ -86,7 +87,13 @@ def retry_after(header: str | None, now: datetime) -> float | None:
 
 
 def raise_for_transport(err: BaseException, *, in_doubt: bool) -> NoReturn:
-    """What aiohttp and ssl raise, as ours."""
+    """What aiohttp and ssl raise, as ours.
+
+    A server that is refused leaves nothing in doubt: at least the last byte of the request was not written to it.
+    """
+    refused = refusal_of_server(err)
+    if refused is not None:
+        raise refused from err
     if distrusts(err):
         raise TrustError(
             "the certificate of the DMP's server is not trusted",
@@ -99,6 +106,11 @@ def raise_for_transport(err: BaseException, *, in_doubt: bool) -> NoReturn:
         ) from err
     kind = InDoubt if in_doubt else NetworkError
     raise kind(f"{'sent whole, then' if in_doubt else 'not sent whole:'} {type(err).__name__}") from err
+
+
+def refusal_of_server(err: BaseException) -> BoxError | None:
+    """Why the server is not vouched for, where that is what ended the connection."""
+    return next((one.why for one in _causes(err) if isinstance(one, ServerRefused)), None)
 
 
 def distrusts(err: BaseException) -> bool:

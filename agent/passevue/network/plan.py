@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 PAGE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
 TIME = ("2.debian.pool.ntp.org",)
-REVOCATION = "http://igc-sante.esante.gouv.fr"  # where lists of IGC-Santé lie, unless [trust] says otherwise
+REVOCATION = "http://igc-sante.esante.gouv.fr"  # where lists of IGC-Santé lie, unless [crl] says otherwise
 PORTS = {"http": 80, "https": 443, "postgresql": 5432}
 MOST = 256  # of anything that is a list: a centre has some dozens of neighbours
 
@@ -184,17 +184,14 @@ def _far(reading: _Reading) -> dict[str, tuple[Far, ...]]:
         "modality.commitment_peers", reading.table("modality.commitment_peers").values(), _host_and_port
     )
     revocation: tuple[Far, ...] = ()
-    if reading.at("trust") is not None:
-        revocation = (
-            _url(REVOCATION),
-            *reading.values("trust.crl_urls", reading.table("trust.crl_urls").values(), _url),
-        )
+    if reading.at("registry") is not None or reading.at("trust") is not None:
+        revocation = (_url(REVOCATION), *reading.values("crl.urls", reading.table("crl.urls").values(), _url))
     return {
         "intake_cabinet": _once(commitments, database),
         "national_cabinet": _once(pacs, database),
-        "national_outside": _once(_some(reading.one("registry.url", _url))),
+        "national_outside": _once(_some(reading.one("registry.url", _url)), _some(reading.one("psc.issuer", _url))),
         "page_cabinet": _once(database),
-        "page_outside": _once(_some(reading.one("psc.issuer", _url))),
+        "page_outside": (),
         "host_outside": _once(revocation),
     }
 

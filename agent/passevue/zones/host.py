@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from passevue.baseline.engine import Change
 from passevue.baseline.opening import open_engine
 from passevue.baseline.rule import Function
-from passevue.card.card_trust import open_card_trust
+from passevue.card.card_trust import open_card_trust, open_crls
 from passevue.card.reader import Readers
 from passevue.card.usb import INSTALLED, Arrival, UsbWatch, read_reader_files
 from passevue.status.card_desk import CardDesk
@@ -45,16 +45,17 @@ async def open_host(ground: Ground, open_things: AsyncExitStack, *, alone: bool)
     """`alone`: the page is another process."""
     config = ground.config
     running: list[Running] = []
-    trust = await asyncio.to_thread(open_card_trust, config, ground.clock)
+    crls = await asyncio.to_thread(open_crls, config, ground.clock)
+    trust = await asyncio.to_thread(open_card_trust, config, crls)
     desk = None
     if trust is not None:
         readers = Readers()
         desk = CardDesk(config.box.realm, trust, ground.clock, readers)
-        running += [Running("cards", desk.run), Running("readers", readers.run), Running("crl", trust.run)]
+        running += [Running("cards", desk.run), Running("readers", readers.run)]
         if alone:
             door = ground.meeting.open_door(meeting.Place.CARD, Part.PAGE, cards_for_page(desk))
             running.insert(0, Running("card-door", (await open_things.enter_async_context(door)).run))
-    return Host(desk, (*running, *await _usb(ground), *await _machine(ground)))
+    return Host(desk, (*running, Running("crl", crls.run), *await _usb(ground), *await _machine(ground)))
 
 
 async def _usb(ground: Ground) -> tuple[Running, ...]:

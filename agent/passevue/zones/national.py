@@ -14,6 +14,7 @@ from datetime import timedelta
 import structlog
 
 from passevue.baseline.rule import Function
+from passevue.card.crl_store import crl_folder
 from passevue.config import Config
 from passevue.document.kos import Maker
 from passevue.errors import BoxError, StoreError, Unsound
@@ -24,6 +25,7 @@ from passevue.national.personal import InPerson
 from passevue.national.psc import Psc, open_psc
 from passevue.national.publication import Publication
 from passevue.national.registry import Registry
+from passevue.national.servers import Servers
 from passevue.national.structures import Structures
 from passevue.national.submission import Origin
 from passevue.queue.dispatcher import Dispatcher
@@ -90,7 +92,8 @@ async def _publishing(
 ) -> tuple[Running, ...]:
     config, store, witness = ground.config, ground.store, ground.witness
     box, settings = config.box, config.registry
-    structures = Structures(config.structures, settings.authority, box.realm, box.credentials_dir, ground.clock)
+    servers = Servers("registry.authority", settings.authority, crl_folder(config), ground.clock)
+    structures = Structures(config.structures, servers, box.realm, box.credentials_dir, ground.clock)
     await asyncio.to_thread(structures.load)
     leave = ground.leave
 
@@ -126,6 +129,7 @@ async def _publishing(
     return (
         Running("dispatcher", dispatch),
         Running("certificates", structures.run),
+        Running("revocation", servers.run),
         Running("housekeeping", house.run),
         Running("national-busy", busy.run),
     )

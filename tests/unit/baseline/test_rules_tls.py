@@ -23,10 +23,10 @@ from passevue.card.crl import der_name, read_dates
 from passevue.errors import Unreadable
 from passevue.intake.pacs_tls import pacs_context
 from passevue.intake.tls import bare_listener_context
-from passevue.national.psc_identity import bare_psc_context
-from passevue.national.structures import context_of_dmp
+from passevue.national.servers import bare_context
 from tests.peers.ans import Lists
 from tests.peers.pki import Family, KeyPaths, Pki
+from tests.peers.trusted import servers_of
 from tests.unit.baseline.machines import NOW, SITE, Recorded, look, status
 
 HOST = "dmp.essai.example"
@@ -41,13 +41,20 @@ def box(tmp_path: Path, pki: Pki) -> Recorded:
     return made
 
 
+def trusting(pki: Pki) -> ssl.SSLContext:
+    """What opens TLS to the DMP."""
+    servers = servers_of(pki)
+    servers.load()
+    return servers.context()
+
+
 def contexts(pki: Pki) -> dict[str, ssl.SSLContext]:
     """Everything that the box opens or answers TLS with, without certificates of its own."""
     pacs = config.Pacs.model_construct(host="pacs", ae_title="PACS", authority=pki.authority, tls=None)
     return {
         "listeners": bare_listener_context(),
-        "registry": context_of_dmp(pki.authority),
-        "psc": bare_psc_context(),
+        "registry": trusting(pki),
+        "psc": bare_context(),
         "pacs": pacs_context(pacs),
     }
 
@@ -58,7 +65,7 @@ def test_tls_1_2_or_better_passes(box: Recorded) -> None:
 
 def test_an_older_version_of_one_kind_of_connection_fails() -> None:
     """What lowers it outside the code is OpenSSL's own configuration; the rule is given such contexts."""
-    low = bare_psc_context()
+    low = bare_context()
     low.minimum_version = ssl.TLSVersion.TLSv1_2
     low.maximum_version = ssl.TLSVersion.TLSv1_2
     assert version_floor.judge([("psc", low)]).status is Status.FAIL
@@ -147,14 +154,15 @@ def made(folder: Path, pki: Pki | None, *, sha1: bool = False) -> KeyPaths:
 
 
 def test_a_server_that_proves_itself_is_spoken_to(pki: Pki) -> None:
-    handshake(serving(pki.server(HOST)), context_of_dmp(pki.authority))
+    handshake(serving(pki.server(HOST)), trusting(pki))
 
 
 @pytest.mark.parametrize(
-    "wrong", ["self-signed", "SHA-1", "wrong name", "expired", "not yet valid", "wrong use", "another authority"]
+    "wrong",
+    ["self-signed", "SHA-1", "wrong name", "expired", "not yet valid", "revoked", "wrong use", "another authority"],
 )
 def test_a_server_that_cannot_prove_itself_is_refused(pki: Pki, tmp_path: Path, wrong: str) -> None:
-    now, host, client = datetime.now(UTC), HOST, context_of_dmp(pki.authority)
+    now, host, client = datetime.now(UTC), HOST, trusting(pki)
     dates: dict[str, Any] = {}
     family = Family.SERV_SSL_SERV
     match wrong:
@@ -177,11 +185,15 @@ def test_a_server_that_cannot_prove_itself_is_refused(pki: Pki, tmp_path: Path, 
             dates = {"not_before": now - timedelta(days=30), "not_after": now - timedelta(days=1)}
         case "not yet valid":
             dates = {"not_before": now + timedelta(days=1), "not_after": now + timedelta(days=30)}
+        case "revoked":
+            pki = Pki(tmp_path / "pki")
+            pki.revoke(pki.server(HOST).load()[0])
+            client = trusting(pki)
         case "wrong use":
             family = Family.ORG_AUTH_CLI
         case _:
-            client = context_of_dmp(Pki(tmp_path / "production", "production").authority)
-    paths = pki.leaf(family, "318751275100020", common_name=HOST, names=(HOST,), **dates)
+            client = trusting(Pki(tmp_path / "production", "production"))
+    paths = pki.leaf(family, "318751275100020", common_name=HOST, names=(HOST,), organisation="ASIP-SANTE", **dates)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     chain = tmp_path / "chain.pem"
     chain.write_bytes(paths.certificate.read_bytes() + pki.authority.read_bytes())
@@ -222,8 +234,23 @@ def test_a_list_that_never_came_fails(with_cards: Recorded) -> None:
     assert status(REVOCATION_HARD_FAIL, with_cards.machine()) is Status.FAIL
 
 
-def test_without_cards_there_is_no_list(box: Recorded) -> None:
-    assert status(REVOCATION_HARD_FAIL, box.machine()) is Status.NOT_APPLICABLE
+def test_without_cards_the_lists_of_the_dmps_servers_count(box: Recorded, pki: Pki) -> None:
+    assert status(REVOCATION_HARD_FAIL, box.machine()) is Status.FAIL
+    crl(box, pki)
+    assert status(REVOCATION_HARD_FAIL, box.machine()) is Status.PASS
+
+
+@pytest.mark.parametrize("section", ["psc", "trust"])
+def test_the_lists_of_all_whom_the_box_believes_count(box: Recorded, pki: Pki, section: str, tmp_path: Path) -> None:
+    other = Pki(tmp_path / "other")
+    box.file(f"{SITE}/others.pem", other.authority.read_bytes())
+    more = {"issuer": "https://psc.example/realm", "client_id": "x", "redirect_url": "https://x.example/retour"}
+    box.configured(**{section: {"authority": f"{SITE}/others.pem"} | (more if section == "psc" else {})})
+    crl(box, pki)
+    finding = look(REVOCATION_HARD_FAIL, box.machine())
+    assert finding.observed.count("none") == 2
+    crl(box, other)
+    assert look(REVOCATION_HARD_FAIL, box.machine()).observed.startswith("4 lists")
 
 
 def test_one_stale_list_closes_nothing_else() -> None:

@@ -43,7 +43,7 @@ def lists(persons: Persons, ans: Ans) -> Lists:
 
 
 def store(persons: Persons, ans: Ans, folder: Path, clock: Clock, **settings: float) -> CrlStore:
-    section = config.Trust(authority=Path("x"), crl_urls={NAME: ans.url("/a.crl")}, **settings)  # type: ignore[arg-type]
+    section = config.Crl(urls={NAME: ans.url("/a.crl")}, **settings)  # type: ignore[arg-type]
     return CrlStore(folder, [persons.sub_authority], section, clock)
 
 
@@ -74,7 +74,7 @@ async def test_a_list_is_fetched_kept_and_found_again_without_the_network(
 async def test_whatever_comes_instead_the_list_held_stays_and_the_page_says_why(
     persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock, fault: Fault
 ) -> None:
-    crls = store(persons, ans, tmp_path, clock, timeout_s=0.5, max_crl_bytes=1 << 20)
+    crls = store(persons, ans, tmp_path, clock, timeout_s=0.5, max_bytes=1 << 20)
     await crls.refresh()
     held = crls.of(persons.sub_authority)
     ans.fault = fault
@@ -192,6 +192,6 @@ async def test_running_is_loading_then_fetching_until_cancelled(
 )
 def test_where_a_list_lies_is_known_by_its_authority(tmp_path: Path, realm: str, address: str) -> None:
     persons = Persons(tmp_path / "pki", realm)
-    crls = CrlStore(tmp_path, [persons.sub_authority], config.Trust(authority=Path("x")))
+    crls = CrlStore(tmp_path, [persons.sub_authority], config.Crl())
     (kept,) = crls._kept.values()
     assert kept.url == address

@@ -263,7 +263,7 @@ async def test_the_boxs_trust_fetches_what_a_first_card_needs(
             ans.serve(f"/{number}.crl", lists.make())
             urls[name] = ans.url(f"/{number}.crl")
         authorities = read_authorities(persons.authority.read_bytes(), "test")
-        settings = config.Trust(authority=persons.authority, crl_urls=urls, timeout_s=0.5)
+        settings = config.Crl(urls=urls, timeout_s=0.5)
         crls = CrlStore(tmp_path, authorities, settings)
         card_trust = CardTrust(PersonTrust("test", authorities, crls.of), crls)
         ans.fault = Fault.HTML

@@ -14,6 +14,7 @@ from passevue.national.structures import Structures
 from tests.peers.dmp import DmpPeer
 from tests.peers.pki import Pki, StructurePaths
 from tests.peers.psc import PscPeer
+from tests.peers.trusted import servers_of
 from tests.unit.national.submissions import STRUCTURE
 
 
@@ -29,7 +30,7 @@ def keys(pki: Pki) -> StructurePaths:
 
 @pytest.fixture(scope="session")
 def structures(pki: Pki, keys: StructurePaths) -> Structures:
-    held = Structures([config.Structure(**keys.as_config())], pki.authority, "test")
+    held = Structures([config.Structure(**keys.as_config())], servers_of(pki), "test")
     held.load()
     return held
 
@@ -101,7 +102,7 @@ def psc_settings_of(issuer: str, client_id: str, **changes: object) -> config.Ps
 
 @pytest.fixture
 def psc_identity(pki: Pki, keys: StructurePaths) -> PscIdentity:
-    return PscIdentity(keys.auth_certificate, keys.auth_key, pki.authority)
+    return PscIdentity(keys.auth_certificate, keys.auth_key, servers_of(pki))
 
 
 @pytest.fixture

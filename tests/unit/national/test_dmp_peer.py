@@ -24,6 +24,7 @@ from passevue.national.vihf import Lps, VihfFacts, build_vihf
 from passevue.queue.work import Submission
 from tests.peers.dmp import DmpPeer
 from tests.peers.pki import Family, Pki
+from tests.peers.trusted import servers_of
 from tests.unit.national.submissions import FACTS, STRUCTURE, publication, withdrawal
 
 LPS = Lps("Passevue", "0.1", "PVU-000000-test")
@@ -227,7 +228,7 @@ async def test_another_structures_document_is_neither_replaced_nor_withdrawn(
     await registry.publish(published)
     entry_uuid = dmp.documents[published.document_unique_id].entry_uuid
     other_id = "1888888888"
-    held = Structures([config.Structure(**pki.structure(other_id).as_config())], pki.authority, "test")
+    held = Structures([config.Structure(**pki.structure(other_id).as_config())], servers_of(pki), "test")
     await _load(held)
     facts: VihfFacts = replace(FACTS, structure_id=other_id)
     async with Registry(settings(dmp.url), held, "1.2.250.1.999.1") as other:

@@ -13,6 +13,7 @@ from passevue.national.psc_identity import PscIdentity
 from tests.peers.pki import Family, Pki, StructurePaths
 from tests.peers.psc import Fault, PscPeer
 from tests.peers.psc_tokens import FORGERIES
+from tests.peers.trusted import servers_of
 from tests.unit.national.psc_browser import MEDECIN, Clock, choose, sign_in, visit
 
 # Browser
@@ -251,7 +252,7 @@ async def test_a_server_that_is_not_trusted_is_not_spoken_to(
     psc_settings: config.Psc, keys: StructurePaths, psc_peer: PscPeer, tmp_path: Path
 ) -> None:
     other = Pki(tmp_path / "other")
-    identity = PscIdentity(keys.auth_certificate, keys.auth_key, other.authority)
+    identity = PscIdentity(keys.auth_certificate, keys.auth_key, servers_of(other))
     async with Psc(psc_settings, identity, tmp_path / "psc", retry_waits_s=()) as psc:
         with pytest.raises(TrustError) as refused:
             await psc.begin_code()
@@ -263,7 +264,7 @@ async def test_an_expired_certificate_is_not_shown(
     psc_settings: config.Psc, pki: Pki, psc_peer: PscPeer, tmp_path: Path
 ) -> None:
     old = pki.leaf(Family.ORG_AUTH_CLI, "10B0127189", not_after=datetime.now(UTC) - timedelta(days=1))
-    async with Psc(psc_settings, PscIdentity(old.certificate, old.key, pki.authority), tmp_path / "psc") as psc:
+    async with Psc(psc_settings, PscIdentity(old.certificate, old.key, servers_of(pki)), tmp_path / "psc") as psc:
         with pytest.raises(CredentialError) as refused:
             await psc.begin_code()
         assert "remplacez-le" in refused.value.hint

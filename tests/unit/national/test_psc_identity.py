@@ -12,6 +12,7 @@ from passevue.national.psc import Psc, open_psc
 from passevue.national.psc_identity import PscIdentity
 from tests.peers.pki import Family, Pki, StructurePaths
 from tests.peers.psc import PscPeer
+from tests.peers.trusted import servers_of
 from tests.unit.national.conftest import psc_settings_of
 from tests.unit.national.psc_browser import sign_in
 
@@ -24,7 +25,7 @@ async def test_a_renewed_certificate_is_taken_and_a_wrong_one_is_not(
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     shutil.copy(first.certificate, certificate)
     shutil.copy(first.key, key)
-    identity = PscIdentity(certificate, key, pki.authority)
+    identity = PscIdentity(certificate, key, servers_of(pki))
     async with Psc(psc_settings, identity, tmp_path / "psc", retry_waits_s=()) as psc:
         await sign_in(psc, psc_peer, pki)
         old = psc_peer.sessions[-1].thumbprint
@@ -44,7 +45,7 @@ async def test_a_renewed_certificate_is_taken_and_a_wrong_one_is_not(
 def test_a_certificate_that_is_not_the_clients_is_named(pki: Pki, keys: StructurePaths) -> None:
     server = pki.server("127.0.0.1")
     own = pki.leaf(Family.ORG_AUTH_CLI, "10B0127189", common_name="passevue-cabinet")
-    PscIdentity(own.certificate, own.key, pki.authority, "passevue-cabinet").load()
+    PscIdentity(own.certificate, own.key, servers_of(pki), "passevue-cabinet").load()
     for certificate, key, client_id, setting in (
         (keys.sign_certificate, keys.sign_key, "", "psc.certificate"),
         (server.certificate, server.key, "", "psc.certificate"),
@@ -53,7 +54,7 @@ def test_a_certificate_that_is_not_the_clients_is_named(pki: Pki, keys: Structur
         (Path("/nowhere"), own.key, "", "psc.certificate"),
     ):
         with pytest.raises(ConfigError) as refused:
-            PscIdentity(certificate, key, pki.authority, client_id).load()
+            PscIdentity(certificate, key, servers_of(pki), client_id).load()
         assert refused.value.key == setting
         assert refused.value.hint
 

@@ -13,16 +13,17 @@ import pytest
 
 from passevue import config
 from passevue.errors import ConfigError, CredentialError
-from passevue.national import structures as module
+from passevue.national.servers import CIPHERS_OF_TLS_1_2, Servers
 from passevue.national.structures import Structures
 from tests.peers.pki import Family, Pki, StructurePaths
+from tests.peers.trusted import servers_of
 from tests.unit.national.submissions import STRUCTURE
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def held(pki: Pki, paths: StructurePaths, realm: str = "test", **more: Any) -> Structures:
-    made = Structures([config.Structure(**paths.as_config())], pki.authority, realm, **more)
+    made = Structures([config.Structure(**paths.as_config())], servers_of(pki), realm, **more)
     made.load()
     return made
 
@@ -39,7 +40,7 @@ def test_good_keys_open_tls_as_the_dmp_asks(structures: Structures) -> None:
     assert context.check_hostname
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     old = [one["name"] for one in context.get_ciphers() if one["protocol"] == "TLSv1.2"]
-    assert sorted(old) == sorted(module.CIPHERS_OF_TLS_1_2.split(":"))
+    assert sorted(old) == sorted(CIPHERS_OF_TLS_1_2.split(":"))
     assert {one["subject"][-1][0][1] for one in context.get_ca_certs()} == {
         "TEST AC RACINE IGC-SANTE ELEMENTAIRE",
         "TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS",
@@ -60,7 +61,7 @@ def test_the_other_realm_is_refused(pki: Pki, production: Pki, realm: str) -> No
 def test_both_realms_in_one_file_are_refused(pki: Pki, production: Pki, keys: StructurePaths, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(pki.authority.read_bytes() + production.authority.read_bytes())
-    made = Structures([config.Structure(**keys.as_config())], both, "test")
+    made = Structures([config.Structure(**keys.as_config())], Servers("registry.authority", both, pki.lists), "test")
     with pytest.raises(ConfigError, match="only authorities of the test realm"):
         made.load()
 
@@ -123,7 +124,7 @@ def test_a_missing_or_damaged_file_is_named(
 def test_the_same_structure_twice_is_refused(pki: Pki, keys: StructurePaths) -> None:
     one = config.Structure(**keys.as_config())
     with pytest.raises(ConfigError, match="twice"):
-        Structures([one, one], pki.authority, "test").load()
+        Structures([one, one], servers_of(pki), "test").load()
 
 
 def test_relative_keys_are_looked_for_among_the_credentials(pki: Pki, keys: StructurePaths) -> None:

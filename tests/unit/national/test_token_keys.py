@@ -19,6 +19,7 @@ from passevue.national.token_keys import read_pin
 from tests.peers import hsm as softhsm
 from tests.peers.dmp import DmpPeer
 from tests.peers.pki import Family, Pki, StructurePaths
+from tests.peers.trusted import servers_of
 from tests.unit.national.submissions import FACTS, STRUCTURE, publication
 
 pytestmark = pytest.mark.skipif(bool(softhsm.missing()), reason=f"not installed: {softhsm.missing()}")
@@ -41,7 +42,7 @@ def _structure(keys: StructurePaths, token: dict[str, str]) -> config.Structure:
 
 @pytest.fixture
 async def held(pki: Pki, keys: StructurePaths, token: dict[str, str]) -> AsyncIterator[Structures]:
-    structures = Structures([_structure(keys, token)], pki.authority, "test")
+    structures = Structures([_structure(keys, token)], servers_of(pki), "test")
     await asyncio.to_thread(structures.load)
     yield structures
     await structures.close()
@@ -64,7 +65,7 @@ async def test_a_certificate_that_is_renewed_opens_new_connections(
 ) -> None:
     files = replace(keys, auth_certificate=tmp_path / "auth.pem")
     shutil.copy(keys.auth_certificate, files.auth_certificate)
-    structures = Structures([_structure(files, token)], pki.authority, "test")
+    structures = Structures([_structure(files, token)], servers_of(pki), "test")
     await asyncio.to_thread(structures.load)
     async with Registry(settings(dmp.url), structures, "1.2.250.1.999.1") as registry:
         await registry.patient_status(STRUCTURE, FACTS)
@@ -83,7 +84,7 @@ async def test_the_key_of_another_certificate_holds_entries(
     pki: Pki, keys: StructurePaths, token: dict[str, str]
 ) -> None:
     swapped = {"auth_key": token["auth_key"], "sign_key": token["sign_key"].replace("object=sign", "object=auth")}
-    structures = Structures([_structure(keys, swapped)], pki.authority, "test")
+    structures = Structures([_structure(keys, swapped)], servers_of(pki), "test")
     await asyncio.to_thread(structures.load)
     with pytest.raises(CredentialError, match="does not belong"):
         await structures.get(STRUCTURE).sign.sign(b"x", "sha256")
@@ -96,7 +97,7 @@ async def test_a_wrong_pin_is_sent_again_only_when_its_file_has_changed(
     pin = tmp_path / "jeton.pin"
     pin.write_text("9999\n")
     elsewhere = {name: uri[: uri.index("pin-source=")] + f"pin-source={pin}" for name, uri in token.items()}
-    structures = Structures([_structure(keys, elsewhere)], pki.authority, "test")
+    structures = Structures([_structure(keys, elsewhere)], servers_of(pki), "test")
     await asyncio.to_thread(structures.load)
     with pytest.raises(PinNeeded, match="refuses its PIN"):
         await structures.get(STRUCTURE).sign.sign(b"x", "sha256")
@@ -112,7 +113,7 @@ async def test_a_wrong_pin_is_sent_again_only_when_its_file_has_changed(
 
 async def test_closing_ends_the_tokens_threads(pki: Pki, keys: StructurePaths, token: dict[str, str]) -> None:
     before = threading.active_count()
-    structures = Structures([_structure(keys, token)], pki.authority, "test")
+    structures = Structures([_structure(keys, token)], servers_of(pki), "test")
     await asyncio.to_thread(structures.load)
     running = asyncio.create_task(structures.run())
     assert await structures.get(STRUCTURE).sign.sign(b"x", "sha256")
@@ -139,7 +140,7 @@ def test_a_certificate_that_does_not_sign_is_refused_at_once(
     leaf = pki.leaf(Family.ORG_AUTH_CLI, STRUCTURE)
     wrong = replace(keys, sign_certificate=leaf.certificate)
     with pytest.raises(ConfigError, match=r"structures\.0\.sign_certificate"):
-        Structures([_structure(wrong, token)], pki.authority, "test").load()
+        Structures([_structure(wrong, token)], servers_of(pki), "test").load()
 
 
 def test_pro_sante_connect_does_not_open_with_a_token(pki: Pki, keys: StructurePaths, token: dict[str, str]) -> None:
@@ -151,4 +152,4 @@ def test_pro_sante_connect_does_not_open_with_a_token(pki: Pki, keys: StructureP
         "psc": {"issuer": "https://psc", "client_id": "x", "redirect_url": "https://x/retour"},
     })  # fmt: skip
     with pytest.raises(ConfigError, match=r"psc\.certificate"):
-        PscIdentity.of(whole)
+        PscIdentity.of(whole, None)

@@ -51,14 +51,14 @@ def test_the_whole_example_is_read_with_nothing_left_out() -> None:
 
 def test_a_name_is_asked_for_once_and_an_address_never() -> None:
     made, _ = _read('[registry]\nurl = "https://DMP.example:8443/x"\n[psc]\nissuer = "https://192.0.2.1/auth"\n')
-    assert made.names == {"dmp.example"}
-    assert made.far["national_outside"] == (Far("dmp.example", 8443),)
-    assert made.far["page_outside"] == (Far("192.0.2.1", 443),)
+    assert made.names == {"dmp.example", "igc-sante.esante.gouv.fr"}
+    assert made.far["national_outside"] == (Far("dmp.example", 8443), Far("192.0.2.1", 443))
+    assert made.far["page_outside"] == ()
 
 
-def test_revocation_lists_are_fetched_by_the_host_zone_and_only_where_cards_are_believed() -> None:
+def test_revocation_lists_are_fetched_by_the_host_zone_of_a_box_that_is_configured() -> None:
     assert read_plan({})[0].far["host_outside"] == ()
-    made, _ = _read('[trust]\nauthority = "a.pem"\n[trust.crl_urls]\n"AC X" = "http://crl.example/x.crl"\n')
+    made, _ = _read('[registry]\nauthority = "a.pem"\n[crl.urls]\n"AC X" = "http://crl.example/x.crl"\n')
     assert made.far["host_outside"] == (Far("igc-sante.esante.gouv.fr", 80), Far("crl.example", 80))
 
 
@@ -103,9 +103,9 @@ def test_no_list_grows_without_bound() -> None:
     assert left_out == ("ris.senders",)
 
 
-SECTIONS = "ris modality pacs registry psc trust queue network inside outside"
+SECTIONS = "ris modality pacs registry psc trust crl queue network inside outside"
 SETTINGS = (
-    "senders callers commitment_peers host port dicomweb_url url issuer crl_urls interface addresses gateway routes"
+    "senders callers commitment_peers host port dicomweb_url url issuer urls interface addresses gateway routes"
     " resolvers page time time_nts"
 )
 KEYS = st.sampled_from(f"{SECTIONS} {SETTINGS}".split())

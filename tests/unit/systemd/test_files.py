@@ -49,12 +49,17 @@ def test_a_profile_is_understood_and_enforced(name: str) -> None:
 
 def test_a_zone_cannot_touch_what_is_another_zones() -> None:
     """Whatever the modes on the disk say: KERN-07 beside ACCT-04."""
-    alone = {"images": "intake", "page": "page", "psc": "page", "crl": "host", "update": "host"}
+    alone = {"images": "intake", "page": "page", "psc": "national", "crl": "host", "update": "host"}
+    reads = {"crl": "national"}  # what one zone writes, and one other only reads
     for part in Part:
         text = (TREE / f"etc/apparmor.d/passevue-{part}").read_text()
         denied = set().union(*(m.split(",") for m in re.findall(r"audit deny /var/lib/passevue/\{([a-z,]+)\}/", text)))
         orders = {"orders"} if part not in (Part.PAGE, Part.HOST) else set()  # one asks, the other looks
-        assert denied == {folder for folder, owner in alone.items() if owner != part} | orders
+        read = {folder for folder, reader in reads.items() if reader == part}
+        assert denied == {folder for folder, owner in alone.items() if owner != part} - read | orders
+        for folder in read:
+            assert f"/var/lib/passevue/{folder}/{{,**}} r," in text
+            assert f"audit deny /var/lib/passevue/{folder}/{{,**}} wklmx," in text
         assert (
             "audit deny /var/lib/passevue/credentials"
             in (TREE / "etc/apparmor.d/abstractions/passevue-zone").read_text()

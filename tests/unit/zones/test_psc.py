@@ -20,6 +20,7 @@ from passevue.zones.part import Part
 from passevue.zones.psc import FarPsc
 from tests.peers.pki import Pki
 from tests.peers.psc import PscPeer
+from tests.peers.trusted import servers_of
 from tests.unit.national.psc_browser import MEDECIN, visit
 from tests.unit.national.submissions import STRUCTURE
 
@@ -42,7 +43,7 @@ class Two:
             redirect_url="https://boite.essai.example/psc/retour",  # type: ignore[arg-type]
             authority=self.pki.authority,
         )
-        identity = PscIdentity(keys.auth_certificate, keys.auth_key, self.pki.authority)
+        identity = PscIdentity(keys.auth_certificate, keys.auth_key, servers_of(self.pki))
         self.psc = await self._stack.enter_async_context(Psc(settings, identity, self._folder / "psc"))
         near = NearConsents(InPerson(), self.psc)
         door = await self._stack.enter_async_context(self._meeting.open_door(Place.IN_PERSON, Part.PAGE, near.serve))

@@ -12,8 +12,7 @@ from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
 from passevue.intake.pacs_tls import pacs_context
 from passevue.intake.tls import bare_listener_context
-from passevue.national.psc_identity import bare_psc_context
-from passevue.national.structures import context_of_dmp
+from passevue.national.servers import bare_context
 
 
 def check(machine: Machine) -> Finding:
@@ -36,8 +35,7 @@ def judge(contexts: Iterable[tuple[str, ssl.SSLContext]]) -> Finding:
 
 def _contexts(machine: Machine) -> Iterator[tuple[str, ssl.SSLContext]]:
     yield "listeners", bare_listener_context()
-    yield "registry", context_of_dmp(machine.path(machine.config.registry.authority))
-    yield "psc", bare_psc_context()
+    yield "registry, psc", bare_context()
     pacs = machine.config.pacs
     if pacs is not None and pacs.authority is not None:
         yield "pacs", pacs_context(pacs.model_copy(update={"tls": None, "authority": machine.path(pacs.authority)}))
