@@ -27,3 +27,6 @@ if [ ! -e "$tools/.requirements.sha256" ] || [ "$(cat "$tools/.requirements.sha2
   "$tools/bin/pip" install -q --disable-pip-version-check --require-hashes -r tests/image/requirements.txt
   printf '%s' "$now" >"$tools/.requirements.sha256"
 fi
+
+[ -e .cache/image-test/second-opinions/stamp ] || say "OpenSCAP, kernel-hardening-checker, lynis: into .cache/image-test"
+.venv/bin/python -m tests.image.second_opinions.programs || say "… did not come: test_second_opinions.py will fail"
