@@ -3,16 +3,20 @@
 The first half reads files of the image; the rest asks the booted, configured box, once for all tests.
 """
 
+import contextlib
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.image.artefacts import REPOSITORY, Image
+from tests.image.artefacts import BUILD, REPOSITORY, Image
 from tests.image.lab import Lab
 from tests.image.machine import Machine
 from tests.image.second_opinions import guest, kernel, lynis, openscap, programs
@@ -20,6 +24,7 @@ from tests.unit.systemd.test_exposure import MEASURED
 
 SCAP = {"minimal": 95.0, "intermediary": 85.0, "enhanced": 75.0}
 KERNEL, LIVE = 200, 25
+OF_A_RUNNING_SYSTEM = r"sysctl_|mount_option_|partition_for_|service_|systemd_|apparmor_configured"
 LYNIS = 60
 LYNIS_WARNS = {"LOGG-2138": "looks for klogd; journald reads the kernel's messages"}
 
@@ -48,16 +53,44 @@ def test_the_kernel_as_built_and_as_started(tree: Path, the_image: Image) -> Non
     assert checked.good >= KERNEL, checked.bad
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gets the files out of the image with their owners")
+def test_openscap_finds_nothing_new_in_the_files(tree: Path, the_image: Image, tmp_path: Path) -> None:
+    """In seconds, before anything boots: a rule about a file that fails and has no reason."""
+    reasons = openscap.reasons()
+    with _files_of_root(the_image) as root:
+        (root / "var/lib/dpkg").mkdir(parents=True)
+        shutil.copy(root / guest.PACKAGES.lstrip("/"), root / guest.THERE.lstrip("/"))
+        verdict = openscap.ask_of_files(tree, root, "enhanced", reasons.left_out, tmp_path)
+    new = {rule for rule in verdict.failed - reasons.fails.keys() if not re.match(OF_A_RUNNING_SYSTEM, rule)}
+    assert len(verdict.results) > 250
+    assert not new
+
+
+@contextlib.contextmanager
+def _files_of_root(image: Image) -> Iterator[Path]:
+    target = BUILD / "test/files"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    _in_tools("fsck.erofs", f"--extract={target}", "--overwrite", "--preserve", (image.folder / "root.img").resolve())
+    try:
+        yield target
+    finally:
+        shutil.rmtree(target)
+
+
 def _kernel(manifest: dict[str, list[dict[str, str]]]) -> str:
     names = [package["name"] for package in manifest["packages"]]
     return next(name.removeprefix("linux-image-") for name in names if name.startswith("linux-image-6"))
 
 
 def _of_root(image: Image, path: str) -> str:
-    root = (image.folder / "root.img").resolve()
-    argv = [REPOSITORY / "image/build.py", "--in-tools", "dump.erofs", "--cat", f"--path={path}", root]
-    done = subprocess.run([sys.executable, *map(str, argv)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{path} of {root}: {done.stderr}"
+    return _in_tools("dump.erofs", "--cat", f"--path={path}", (image.folder / "root.img").resolve())
+
+
+def _in_tools(*argv: object) -> str:
+    command = [sys.executable, str(REPOSITORY / "image/build.py"), "--in-tools", *map(str, argv)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stderr[-2000:]}"
     return done.stdout
 
 

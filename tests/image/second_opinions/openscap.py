@@ -5,6 +5,7 @@ over what is left. Rules that do not apply to this system do not count; errors c
 """
 
 import re
+import subprocess
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,8 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from tests.image.machine import Machine
-from tests.image.second_opinions.guest import PLACE, TAILORING, start
-from tests.image.second_opinions.programs import CONTENT
+from tests.image.second_opinions.guest import OSCAP, PLACE, TAILORING, start
+from tests.image.second_opinions.programs import CONTENT, LIBRARIES, LOADER
 
 XCCDF = "http://checklists.nist.gov/xccdf/1.2"
 RULE = "xccdf_org.ssgproject.content_rule_"
@@ -94,19 +95,32 @@ async def ask(box: Machine, profile: str) -> Verdict:
         CommandFailed: oscap could not judge (its code 1); 2 says that some rules failed.
     """
     results = f"/run/openscap-{profile}.xml"
-    said = await start(
-        box,
-        "usr/bin/oscap",
-        *("xccdf", "eval", "--progress", "--skip-validation", "--tailoring-file", f"{PLACE}/{TAILORING}"),
-        *("--profile", OURS + profile, "--results", results, f"{PLACE}/{CONTENT}"),
-        timeout_s=LONGEST_S,
-        check=False,
-    )
+    words = _words(profile, f"{PLACE}/{TAILORING}", results, f"{PLACE}/{CONTENT}")
+    said = await start(box, OSCAP, *words, timeout_s=LONGEST_S, check=False)
     if said.code not in (0, 2):
         raise RuntimeError(f"oscap: {said}")
     score = await box.console.run("grep", "-o", "<score [^<]*</score>", results, timeout_s=300)
     await box.console.run("rm", results)
     return read(profile, said.out, score.out)
+
+
+def ask_of_files(tree: Path, root: Path, profile: str, left_out: dict[str, str], folder: Path) -> Verdict:
+    """The same over the files in `root`, without a machine: what only a running kernel or systemd can tell fails."""
+    (folder / TAILORING).write_text(tailoring(left_out))
+    words = _words(profile, str(folder / TAILORING), str(folder / "results.xml"), str(tree / CONTENT))
+    loader = (str(tree / LOADER), "--library-path", str(tree / LIBRARIES))
+    done = subprocess.run(
+        [*loader, str(tree / OSCAP), *words],
+        capture_output=True, text=True, check=False, env={"OSCAP_PROBE_ROOT": str(root)},
+    )  # fmt: skip
+    if done.returncode not in (0, 2):
+        raise RuntimeError(f"oscap: {done.stderr}")
+    return read(profile, done.stdout, (folder / "results.xml").read_text())
+
+
+def _words(profile: str, tailoring: str, results: str, content: str) -> list[str]:
+    words = ["xccdf", "eval", "--progress", "--skip-validation", "--tailoring-file", tailoring]
+    return [*words, "--profile", OURS + profile, "--results", results, content]
 
 
 def read(profile: str, out: str, score: str) -> Verdict:
