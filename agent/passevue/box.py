@@ -10,12 +10,11 @@ takes the process down; systemd brings it back, and the queue makes that safe (Q
 
 A laptop runs all zones in one process; the appliance runs each as its own (`passevue run --part intake`). Zones of
 different processes share the data folder and meet at local sockets (`zones.meeting`). A process imports its own zones
-and no other: what a zone never uses it does not hold in memory for years.
+and no other (`zones.loading`).
 """
 
 import asyncio
 import contextlib
-import importlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
@@ -38,6 +37,7 @@ from passevue.status.notify import Watchdog, notify
 from passevue.status.witness import Witness
 from passevue.status.zone_words import ZoneWords
 from passevue.zones.ground import Ground, Running
+from passevue.zones.loading import load
 from passevue.zones.meeting import Meeting
 from passevue.zones.part import Part
 
@@ -161,7 +161,7 @@ class Box:
     @contextlib.asynccontextmanager
     async def _assembled(self) -> AsyncIterator[list[Running]]:
         """Every part of this process in the order in which they stop. Parts that read files are made on a thread."""
-        await asyncio.to_thread(_load, self._parts)
+        await asyncio.to_thread(load, self._parts)
         async with contextlib.AsyncExitStack() as open_things:
             if self._parts & _STORE_USERS:
                 self.store = await self._open_store()
@@ -242,12 +242,6 @@ class Box:
             self._page = await open_page(ground, desk, national, alone=host is None)
             running += self._page.running
         return running + list(host.running if host is not None else ())
-
-
-def _load(parts: Collection[Part]) -> None:
-    """Import what these zones are made of, which reads many files: from here on their names are at hand."""
-    for part in parts:
-        importlib.import_module(f"passevue.zones.{part}")
 
 
 def zone_name(parts: Collection[Part]) -> str:

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 
-from lxml import etree
-
 
 class Outcome(IntEnum):
     """EventOutcomeIndicator."""
@@ -284,73 +282,71 @@ def content_purged(at: datetime, what: str, counts: Mapping[str, int]) -> Event:
 
 def to_xml(event: Event, source_id: str, site: str = "") -> bytes:
     """The AuditMessage (PS3.15 A.5.1), one line of UTF-8 without declaration. `source_id` is the box's name."""
-    root = etree.Element("AuditMessage")
     at = event.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    head = _child(
-        root,
-        "EventIdentification",
-        EventActionCode=event.act,
-        EventDateTime=at,
-        EventOutcomeIndicator=str(int(event.outcome)),
-    )
-    _coded(head, "EventID", event.id)
-    _coded(head, "EventTypeCode", event.type)
+    what = [_coded("EventID", event.id), _coded("EventTypeCode", event.type)]
     if event.said:
-        _child(head, "EventOutcomeDescription").text = _clean(event.said)
-    for participant in event.participants:
-        _participant(root, participant)
+        what.append(_element("EventOutcomeDescription", {}, _escaped(event.said)))
+    outcome = str(int(event.outcome))
+    head = {"EventActionCode": event.act.value, "EventDateTime": at, "EventOutcomeIndicator": outcome}
     place = {"AuditEnterpriseSiteID": site} if site else {}
-    _coded(_child(root, "AuditSourceIdentification", AuditSourceID=source_id, **place), "AuditSourceTypeCode", _SERVER)
-    for subject in event.subjects:
-        _subject(root, subject)
-    return bytes(etree.tostring(root, encoding="utf-8"))
+    source = {"AuditSourceID": source_id} | place
+    message = [
+        _element("EventIdentification", head, *what),
+        *map(_participant, event.participants),
+        _element("AuditSourceIdentification", source, _coded("AuditSourceTypeCode", _SERVER)),
+        *map(_subject, event.subjects),
+    ]
+    return _element("AuditMessage", {}, *message).encode()
 
 
 _SERVER = Code("4", "RFC-3881", "Application Server Process or Thread")
 
 
-def _participant(root: etree._Element, who: Participant) -> None:
-    optional = {"AlternativeUserID": who.alternative_id} if who.alternative_id else {}
+def _participant(who: Participant) -> str:
+    attributes = {"UserID": who.user_id, "UserIsRequestor": "true" if who.requestor else "false"}
+    if who.alternative_id:
+        attributes["AlternativeUserID"] = who.alternative_id
     if who.address:
         kind = "2" if re.fullmatch(r"[0-9a-fA-F.:]+", who.address) else "1"  # IP address, machine name
-        optional |= {"NetworkAccessPointID": who.address, "NetworkAccessPointTypeCode": kind}
-    node = _child(
-        root, "ActiveParticipant", UserID=who.user_id, UserIsRequestor="true" if who.requestor else "false", **optional
-    )
-    if who.role:
-        _coded(node, "RoleIDCode", who.role)
+        attributes |= {"NetworkAccessPointID": who.address, "NetworkAccessPointTypeCode": kind}
+    return _element("ActiveParticipant", attributes, _coded("RoleIDCode", who.role) if who.role else "")
 
 
-def _subject(root: etree._Element, subject: Subject) -> None:
-    node = _child(
-        root,
-        "ParticipantObjectIdentification",
-        ParticipantObjectID=subject.id,
-        ParticipantObjectTypeCode=str(subject.type_code),
-        ParticipantObjectTypeCodeRole=str(subject.role),
-    )
-    _coded(node, "ParticipantObjectIDTypeCode", subject.id_type)
+def _subject(subject: Subject) -> str:
+    told = [_coded("ParticipantObjectIDTypeCode", subject.id_type)]
     if subject.query:
-        _child(node, "ParticipantObjectQuery").text = base64.b64encode(subject.query).decode()
+        told.append(_element("ParticipantObjectQuery", {}, base64.b64encode(subject.query).decode()))
     for name, value in subject.details.items():
-        told = base64.b64encode(value.encode("utf-8", "replace")).decode()
-        _child(node, "ParticipantObjectDetail", type=name, value=told)
+        detail = base64.b64encode(value.encode("utf-8", "replace")).decode()
+        told.append(_element("ParticipantObjectDetail", {"type": name, "value": detail}))
+    attributes = {
+        "ParticipantObjectID": subject.id,
+        "ParticipantObjectTypeCode": str(subject.type_code),
+        "ParticipantObjectTypeCodeRole": str(subject.role),
+    }
+    return _element("ParticipantObjectIdentification", attributes, *told)
 
 
-def _child(parent: etree._Element, tag: str, **attributes: str) -> etree._Element:
-    return etree.SubElement(parent, tag, {name: _clean(value) for name, value in attributes.items()})
+def _coded(tag: str, code: Code) -> str:
+    return _element(tag, {"csd-code": code.value, "codeSystemName": code.system, "originalText": code.text})
 
 
-def _coded(parent: etree._Element, tag: str, code: Code) -> None:
-    attributes = {"csd-code": code.value, "codeSystemName": code.system, "originalText": code.text}
-    etree.SubElement(parent, tag, {name: _clean(value) for name, value in attributes.items()})
+def _element(tag: str, attributes: Mapping[str, str], *content: str) -> str:
+    """`content` is XML already, `attributes` are not."""
+    told = "".join(f' {name}="{_escaped(value)}"' for name, value in attributes.items())
+    inner = "".join(content)
+    return f"<{tag}{told}>{inner}</{tag}>" if inner else f"<{tag}{told}/>"
 
 
 _NOT_XML = re.compile("[^\t\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 § 2.2, line ends left out
 
 
-def _clean(text: str) -> str:
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)[:4096]
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;"})
+
+
+def _escaped(text: str) -> str:
+    """As content of an element or of an attribute, cut to a length that any reader takes."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)[:4096].translate(_ESCAPED)
 
 
 def _host(service: str) -> str:

@@ -106,4 +106,11 @@ def test_any_text_makes_one_line_of_xml(sender: str, peer: str, said: str, detai
     subject = audit.submission_set(sender, {peer: detail})
     xml = to_xml(audit.message_received(NOW, sender, peer, said, (subject,), Outcome.SERIOUS, said), box)
     assert b"\n" not in xml
-    etree.fromstring(xml)
+    root = etree.fromstring(xml)
+    assert root.find("AuditSourceIdentification").get("AuditSourceID") == in_xml(box)
+    assert root.findtext("EventIdentification/EventOutcomeDescription", "") == in_xml(said)
+
+
+def in_xml(text: str) -> str:
+    """What XML cannot hold (XML 1.0 § 2.2), and line ends, replaced."""
+    return "".join("\ufffd" if c in "\0\n\r\x0b\ud800\ufffe" else c for c in text)
