@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from passevue.provision.configure import TO_THIS_MACHINE
 from tests.image.machine import HOST, Machine
 from tests.peers.pki import Pki
 from tests.peers.pki_persons import Persons
@@ -102,7 +103,7 @@ async def put(machine: Machine, path: str, data: bytes, *, mode: str = "0640", o
 
 async def seal(machine: Machine, path: str, name: str, data: bytes) -> None:
     """A credential that this machine's TPM alone opens, under the name by which systemd hands it over."""
-    await machine.console.run("systemd-creds", "encrypt", f"--name={name}", "-", path, stdin=data)
+    await machine.console.run("systemd-creds", "encrypt", *TO_THIS_MACHINE, f"--name={name}", "-", path, stdin=data)
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:

@@ -278,8 +278,9 @@ class Machine:
         arguments = [
             *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-vga", "std"),
             *("-machine", "q35,smm=on", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=1024"),
-            *("-cpu", "host" if kvm else "max", "-smp", str(hardware.cpus), "-m", str(hardware.memory_mib)),
-            *("-rtc", f"base={hardware.clock}"),
+            # Without the string instructions that the kernel clears memory with where they are fast: emulated, they are not.
+            *("-cpu", "host" if kvm else "max,-erms,-fsrm", "-smp", str(hardware.cpus), "-m", str(hardware.memory_mib)),
+            *("-rtc", f"base={hardware.clock}", "-uuid", str(self.state.serial_number)),
             *("-global", "driver=cfi.pflash01,property=secure,value=on"),
             *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={firmware.CODE}"),
             *("-drive", f"if=pflash,unit=1,format=qcow2,file={self.state.variables}"),

@@ -11,10 +11,11 @@ afterwards.
 
 import shutil
 import subprocess
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-DISK_BYTES = 8 << 30
+DISK_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,17 @@ class State:
     def tpm(self) -> Path:
         return self.folder / "tpm"
 
+    @property
+    def serial_number(self) -> uuid.UUID:
+        """What the board's maker wrote into its firmware (SMBIOS type 1): a copy of the machine is the same machine."""
+        return uuid.UUID((self.folder / "serial_number").read_text())
+
     @classmethod
     def new(cls, folder: Path, image: Path, variables: Path, disk_bytes: int = DISK_BYTES) -> "State":
         """A machine fresh from the depot: the image on its disk, our keys in its firmware, a TPM that knows nothing."""
         state = cls(folder)
         folder.mkdir(parents=True)
+        (folder / "serial_number").write_text(str(uuid.uuid4()))
         overlay(image, "raw", state.disk, disk_bytes)
         state.set_variables(variables)
         return state
@@ -50,6 +57,7 @@ class State:
     def copy(self, folder: Path) -> "State":
         other = State(folder)
         folder.mkdir(parents=True)
+        shutil.copy(self.folder / "serial_number", folder)
         overlay(self.disk, "qcow2", other.disk)
         shutil.copy(self.variables, other.variables)
         if self.tpm.exists():

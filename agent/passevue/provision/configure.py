@@ -37,6 +37,7 @@ from passevue.update.row_file import write_synced
 
 DATA_DIR = Path("/var/lib/passevue")
 MAX_STATE = 4096
+TO_THIS_MACHINE = ("--with-key=tpm2-with-public-key", "--tpm2-pcrs=")  # systemd-creds(1)
 Trace = Callable[[str, str, str], None]
 Seal = Callable[[str, bytes, Path], None]
 
@@ -174,10 +175,14 @@ def answer(data_dir: Path, wish: Wish, order: Order, error: BoxError | None) -> 
 
 
 def seal(name: str, content: bytes, target: Path) -> None:
-    """Encrypts a key to this machine (systemd-creds). Raises: StoreError."""
+    """Encrypts a key to this machine (systemd-creds). Raises: StoreError.
+
+    To its TPM and to whoever signs its kernels: neither a new kernel, nor new keys in the firmware, nor another machine
+    id take it away. The data partition, which it lies on, is bound to the firmware's keys.
+    """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = target.with_name(target.name + ".new")
-    argv = ["/usr/bin/systemd-creds", "encrypt", f"--name={name}", "-", str(aside)]
+    argv = ["/usr/bin/systemd-creds", "encrypt", *TO_THIS_MACHINE, f"--name={name}", "-", str(aside)]
     try:
         done = subprocess.run(argv, input=content, capture_output=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as err:
