@@ -278,7 +278,7 @@ class Machine:
         arguments = [
             *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-vga", "std"),
             *("-machine", "q35,smm=on", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=1024"),
-            # Without the string instructions that the kernel clears memory with where they are fast: emulated, they are not.
+            # Without the string instructions that the kernel clears memory with, where told they are fast: not emulated.
             *("-cpu", "host" if kvm else "max,-erms,-fsrm", "-smp", str(hardware.cpus), "-m", str(hardware.memory_mib)),
             *("-rtc", f"base={hardware.clock}", "-uuid", str(self.state.serial_number)),
             *("-global", "driver=cfi.pflash01,property=secure,value=on"),
