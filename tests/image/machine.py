@@ -278,7 +278,7 @@ class Machine:
         arguments = [
             *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-vga", "std"),
             *("-machine", "q35,smm=on", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=1024"),
-            # Without the string instructions that the kernel clears memory with, where told they are fast: not emulated.
+            # Without the instructions that clear memory fast, says the real processor: emulated, they are the slowest.
             *("-cpu", "host" if kvm else "max,-erms,-fsrm", "-smp", str(hardware.cpus), "-m", str(hardware.memory_mib)),
             *("-rtc", f"base={hardware.clock}", "-uuid", str(self.state.serial_number)),
             *("-global", "driver=cfi.pflash01,property=secure,value=on"),
