@@ -1,5 +1,7 @@
 """What happens to a published manifest when its report or its images change (kos.md § 8)."""
 
+import pytest
+
 from passevue.intake.key_object import read_key_object
 from passevue.queue.states import State
 from tests.peers import invented
@@ -65,6 +67,38 @@ async def test_rejection_note_takes_its_images_out_even_while_the_pacs_still_sho
     await cabinet.settled(2)
     (manifest,) = manifests(cabinet)
     assert instances(manifest) == {str(ds.SOPInstanceUID) for ds in images[1:]}
+
+
+@pytest.mark.parametrize("left", [2, 0])
+async def test_images_rejected_for_safety_leave_at_once_while_the_pacs_is_away(cabinet: Cabinet, left: int) -> None:
+    """kos.md § 10, 113037: what stands says which others there are. The PACS, back, changes nothing."""
+    exam = invented_exam(12)
+    images = await published(cabinet, exam)
+    cabinet.pacs.faults.refuse = True
+    note = invented.rejection_note(images[: 3 - left], title="113037")
+    assert await cabinet.store(note) == [0x0000]
+    await cabinet.settled(2)
+    standing = {str(ds.SOPInstanceUID) for ds in images[3 - left :]}
+    assert [instances(one) for one in manifests(cabinet)] == ([standing] if left else [])
+    assert len(manifests(cabinet, DEPRECATED if left else DELETED)) == 1
+    cabinet.pacs.faults.refuse = False
+    async with cabinet.ris() as ris:
+        await ris.send(omi(exam, PAT_TROIS))
+    found = await cabinet.settled(3)
+    assert found.nothing_today == 1
+    assert [instances(one) for one in manifests(cabinet)] == ([standing] if left else [])
+
+
+async def test_images_rejected_for_another_reason_wait_for_the_pacs(cabinet: Cabinet) -> None:
+    exam = invented_exam(12)
+    images = await published(cabinet, exam)
+    cabinet.pacs.faults.refuse = True
+    await cabinet.store(invented.rejection_note(images[:1]))
+    await cabinet.until(lambda found: (State.WAITING, "network", 1) in found.by_reason)
+    assert not manifests(cabinet, DEPRECATED)
+    cabinet.pacs.faults.refuse = False
+    await cabinet.settled(2, within_s=90)
+    assert len(instances(manifests(cabinet)[0])) == 2
 
 
 async def test_omi_after_new_images_adds_them(cabinet: Cabinet) -> None:

@@ -7,6 +7,7 @@ This is the queue's `Work`. Rules:
   structure that it was published for: nobody else may, and a look-up in another name would find nothing;
 - a deletion is carried out whatever else its message lacks: what was published must not outlive its report;
 - the entryUUID of what is replaced or withdrawn is looked up at the try, as the registry gives a new one each time;
+- images rejected for the patient's safety leave at once (kos.md § 10, 113037): while the PACS is away, by what stands;
 - a document that the patient has archived is withdrawn as such: INDIRECTE mode is not told the status (dmp-xds.md
   § 1.2), so a refusal of `Approved` is answered with `Archived` (§ 6).
 """
@@ -19,16 +20,17 @@ from typing import Protocol
 
 from passevue.document.header import Exam, Report
 from passevue.document.kos import same_content
+from passevue.document.kos_study import standing_study
 from passevue.document.record import Record, record_of
 from passevue.document.request import Action, Request, publishable, read_request, same_exam
 from passevue.document.standing import is_older, less, same_report, taking_over
 from passevue.document.study import check, without
-from passevue.errors import Hl7Error, Refused, StudyAbsent, Unreadable
+from passevue.errors import Hl7Error, NetworkError, Refused, StudyAbsent, Unreadable
 from passevue.intake.key_object import is_rejection, read_key_object
 from passevue.intake.pacs import Pacs
 from passevue.intake.received import Kind
 from passevue.intake.ris import Demand, read_ris_message
-from passevue.intake.study import Study
+from passevue.intake.study import KeyObject, Study
 from passevue.national.outcome import StaleTarget
 from passevue.national.personal import InPerson, may_sign
 from passevue.national.registry import Registry
@@ -38,6 +40,8 @@ from passevue.national.vihf import Mode, VihfFacts
 from passevue.national.xds import EntryStatus
 from passevue.queue.archive import Archived, ArchiveState
 from passevue.queue.work import Answer, Entry, Nothing, Submission, Transaction
+
+SAFETY = "113037"  # Rejected for Patient Safety Reasons
 
 
 class Archive(Protocol):
@@ -129,7 +133,8 @@ class Publication:
 
     async def _refresh(self, entry: Entry, archived: Archived | None) -> Submission | Nothing:
         known = _record(archived)
-        record = known.with_rejected(_rejected(entry))
+        note = _note(entry)
+        record = known.with_rejected(_rejected(note, entry.study_uid))
         if not record.header:
             if archived is not None and archived.state is ArchiveState.PUBLISHED:
                 raise Refused(
@@ -142,12 +147,18 @@ class Publication:
         if entry.kind == Kind.EXAM_CHANGED:
             others = [report for each in record.others if (report := each.report) is not None]
             same_exam(self._request(entry).message, case.report, others)
-        return await self._again(case, known)
+        return await self._again(case, known, at_once=note is not None and note.title == SAFETY)
 
-    async def _again(self, case: Case, known: Record) -> Submission | Nothing:
-        """The manifest as the archived report and the PACS have it now."""
+    async def _again(self, case: Case, known: Record, *, at_once: bool = False) -> Submission | Nothing:
+        """The manifest as the archived report and the PACS have it now; `at_once`: without the PACS, if it is away."""
         record = case.record
-        study = await self._study(case.exam.study_uid, record)
+        try:
+            study = await self._study(case.exam.study_uid, record)
+        except NetworkError:
+            standing = await self._standing(case) if at_once else None
+            if standing is None:
+                raise
+            study = without(standing, record.rejected)
         if study is not None and study.instance_count:
             return await self._submission(case, study, known)
         if case.published is None:
@@ -157,6 +168,13 @@ class Publication:
     async def _study(self, study_uid: str, record: Record) -> Study | None:
         study = await self._pacs.find_study(study_uid)
         return None if study is None else without(study, record.rejected)
+
+    async def _standing(self, case: Case) -> Study | None:
+        """The study as the registry has it; None: it has nothing, or nothing that this box can tell the like of."""
+        if case.published is None:
+            return None
+        kos, maker, now = case.published.kos, self._origin.maker, self._clock()
+        return await asyncio.to_thread(standing_study, kos, case.report, case.exam, maker, now)
 
     async def _submission(
         self, case: Case, study: Study, known: Record, consent: Consent | None = None
@@ -352,6 +370,9 @@ def _nothing_published(request: Request, archived: Archived | None, record: byte
 def _check_same_patient(report: Report, known: Record) -> None:
     """The registry replaces no document of one patient by one of another (XDSPatientIdDoesNotMatch).
 
+    A NIA that has become a NIR is the same person under another INS. What the DMP then does with what stands under the
+    old one, and who may still speak of it, no public text says: a person decides, as for any other INS.
+
     Raises:
         Refused: `patient-changed`.
     """
@@ -374,14 +395,18 @@ def _of_another_structure() -> Refused:
     )
 
 
-def _rejected(entry: Entry) -> tuple[str, ...]:
-    """SOP Instance UIDs of this study that the received note takes out; none for an OMI or a key image note."""
+def _note(entry: Entry) -> KeyObject | None:
+    """The note that was received; None: it was an OMI, or images that came."""
     if entry.kind != Kind.KEY_OBJECT:
-        return ()
+        return None
     try:
-        note = read_key_object(entry.content)
+        return read_key_object(entry.content)
     except Unreadable as err:
         raise Refused("note-unreadable", err.message) from err
-    if not is_rejection(note.title):
+
+
+def _rejected(note: KeyObject | None, study_uid: str) -> tuple[str, ...]:
+    """SOP Instance UIDs of this study that the note takes out; none by a key image note."""
+    if note is None or not is_rejection(note.title):
         return ()
-    return tuple(one.SOPInstanceUID for one in note.references if one.StudyInstanceUID == entry.study_uid)
+    return tuple(one.SOPInstanceUID for one in note.references if one.StudyInstanceUID == study_uid)
