@@ -10,11 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Integer, bindparam, delete, insert, select, update
-
 from passevue.queue.connection import Connection, Row, Value
 from passevue.queue.frozen import PARTS, freeze
-from passevue.queue.schema import archive, entry, frozen, submission
 from passevue.queue.seal import octets, sha256, verify
 from passevue.queue.stamp import moment, stamp
 from passevue.queue.work import Submission, Transaction
@@ -56,55 +53,8 @@ class Archived:
     vihf: bytes = b""
 
 
-_SUBMISSION = ("document_unique_id", "set_unique_id", "structure")
-_SHOWN = ("kos", "metadata", "signature", "vihf")
-_READ = (
-    select(
-        archive.c.state,
-        archive.c.record,
-        archive.c.record_sha256,
-        archive.c.changed_at,
-        archive.c.entry_uuid,
-        archive.c.submission_id,
-        *(submission.c[name] for name in _SUBMISSION),
-        *(submission.c[f"{name}_sha256"] for name in _SHOWN),
-        *(frozen.c[name] for name in _SHOWN),
-    )
-    .select_from(archive)
-    .outerjoin(submission, submission.c.id == archive.c.submission_id)
-    .outerjoin(frozen, frozen.c.submission_id == archive.c.submission_id)
-    .where(archive.c.study_uid == bindparam("study"))
-)
-_HELD = select(archive.c.submission_id).where(archive.c.study_uid == bindparam("study"))
-_FIELDS = ("state", "submission_id", "entry_uuid", "record", "record_sha256", "changed_at")
-_ADD = insert(archive).values({name: bindparam(name) for name in ("study_uid", *_FIELDS)})
-_REPLACE = (
-    update(archive).where(archive.c.study_uid == bindparam("study")).values({name: bindparam(name) for name in _FIELDS})
-)
-_MARK = (
-    update(archive)
-    .where(archive.c.study_uid == bindparam("study"))
-    .values({name: bindparam(name) for name in ("state", "record", "record_sha256", "changed_at")})
-)
-_REMEMBER = (
-    update(archive)
-    .where(archive.c.study_uid == bindparam("study"))
-    .values({name: bindparam(name) for name in ("record", "record_sha256", "changed_at")})
-)
-_STUDIES = (
-    select(archive.c.study_uid)
-    .where(archive.c.study_uid > bindparam("beyond"), archive.c.state == ArchiveState.PUBLISHED.value)
-    .order_by(archive.c.study_uid)
-    .limit(bindparam("most", type_=Integer))
-)
-# What a replaced archive row leads to may go at once, if its own entry's content has been purged, or it was imported.
-_OWNER_PURGED = (
-    select(submission.c.id)
-    .select_from(submission)
-    .outerjoin(entry, entry.c.number == submission.c.number)
-    .where(submission.c.id == bindparam("which"), (submission.c.number.is_(None)) | (entry.c.purged == 1))
-)
-_DROP_PARTS = delete(frozen).where(frozen.c.submission_id == bindparam("which"))
+SUBMISSION = ("document_unique_id", "set_unique_id", "structure")
+SHOWN = ("kos", "metadata", "signature", "vihf")
 
 
 def archived(conn: Connection, study_uid: str) -> Archived | None:
@@ -113,7 +63,7 @@ def archived(conn: Connection, study_uid: str) -> Archived | None:
     Raises:
         Damaged: a part is not what was written.
     """
-    row = conn.one(_READ, study=study_uid)
+    row = conn.one("archive.READ", study=study_uid)
     return None if row is None else _checked(study_uid, row)
 
 
@@ -129,34 +79,36 @@ def write_published(
         "record_sha256": sha256(record),
         "changed_at": now,
     }
-    held = conn.one(_HELD, study=study_uid)
+    held = conn.one("archive.HELD", study=study_uid)
     if held is None:
-        conn.run(_ADD, study_uid=study_uid, **values)
+        conn.run("archive.ADD", study_uid=study_uid, **values)
         return
-    conn.run(_REPLACE, study=study_uid, **values)
-    if held[0] not in (None, submission_id) and conn.one(_OWNER_PURGED, which=held[0]):
-        conn.run(_DROP_PARTS, which=held[0])
+    conn.run("archive.REPLACE", study=study_uid, **values)
+    if held[0] not in (None, submission_id) and conn.one("archive.OWNER_PURGED", which=held[0]):
+        conn.run("archive.DROP_PARTS", which=held[0])
 
 
 def write_withdrawn(conn: Connection, study_uid: str, record: bytes, now: int) -> None:
     """The study's KOS is no longer in the registry; what it was stays."""
     digest = sha256(record)
     state = ArchiveState.WITHDRAWN.value
-    if conn.one(_HELD, study=study_uid):
-        conn.run(_MARK, study=study_uid, state=state, record=record, record_sha256=digest, changed_at=now)
+    if conn.one("archive.HELD", study=study_uid):
+        conn.run("archive.MARK", study=study_uid, state=state, record=record, record_sha256=digest, changed_at=now)
         return
-    conn.run(_ADD, study_uid=study_uid, state=state, submission_id=None, entry_uuid=None, record=record,
+    conn.run("archive.ADD", study_uid=study_uid, state=state, submission_id=None, entry_uuid=None, record=record,
              record_sha256=digest, changed_at=now)  # fmt: skip
 
 
 def remember(conn: Connection, study_uid: str, record: bytes, now: int) -> None:
     """Keep the work's memory of a study of which nothing was sent this time."""
     digest = sha256(record)
-    if conn.one(_HELD, study=study_uid):
-        conn.run(_REMEMBER, study=study_uid, record=record, record_sha256=digest, changed_at=now)
+    if conn.one("archive.HELD", study=study_uid):
+        conn.run("archive.REMEMBER", study=study_uid, record=record, record_sha256=digest, changed_at=now)
         return
-    conn.run(_ADD, study_uid=study_uid, state=ArchiveState.UNPUBLISHED.value, submission_id=None, entry_uuid=None,
-             record=record, record_sha256=digest, changed_at=now)  # fmt: skip
+    conn.run(
+        "archive.ADD", study_uid=study_uid, state=ArchiveState.UNPUBLISHED.value, submission_id=None, entry_uuid=None,
+        record=record, record_sha256=digest, changed_at=now,
+    )  # fmt: skip
 
 
 def import_published(conn: Connection, study: Archived, now: int) -> bool:
@@ -165,7 +117,7 @@ def import_published(conn: Connection, study: Archived, now: int) -> bool:
     Raises:
         Clash: its set uniqueId belongs to another study of the archive.
     """
-    if conn.one(_HELD, study=study.study_uid):
+    if conn.one("archive.HELD", study=study.study_uid):
         return False
     made = Submission(
         transaction=Transaction.TD2_1A,
@@ -184,7 +136,7 @@ def import_published(conn: Connection, study: Archived, now: int) -> bool:
 
 def studies(conn: Connection, after: str, most: int) -> list[str]:
     """Up to `most` published StudyInstanceUIDs that sort after `after`."""
-    return [row[0] for row in conn.run(_STUDIES, beyond=after, most=most)]
+    return [row[0] for row in conn.run("archive.STUDIES", beyond=after, most=most)]
 
 
 def _checked(study_uid: str, row: Row) -> Archived:
@@ -193,14 +145,14 @@ def _checked(study_uid: str, row: Row) -> Archived:
     ids, hashes, parts = row[6:9], row[9:13], row[13:17]
     if submission_id is None:
         return Archived(study_uid, ArchiveState(state), bytes(record), moment(changed_at))
-    for name, digest, data in zip(_SHOWN, hashes, parts, strict=True):
+    for name, digest, data in zip(SHOWN, hashes, parts, strict=True):
         verify(octets(digest or b""), sha256(octets(data or b"")), f"the {name} of an archived study")
     kos, facts, signature, vihf = (bytes(data or b"") for data in parts)
     return Archived(study_uid, ArchiveState(state), bytes(record), moment(changed_at), ids[0], ids[1], ids[2],
                     entry_uuid, kos, facts, signature, vihf)  # fmt: skip
 
 
-assert set(_SHOWN) < set(PARTS)  # noqa: S101 - the two lists belong together
+assert set(SHOWN) < set(PARTS)  # noqa: S101 - the two lists belong together
 
 
 class Desk(Protocol):

@@ -1,8 +1,8 @@
 """One connection to the store's database, SQLite or PostgreSQL, and the only module that meets their drivers' errors.
 
-Statements are SQLAlchemy Core, written once. They are compiled once per engine and handed to the driver with plain
-positional or named parameters: the ORM's and the Core's own execution would cost a tenth of a millisecond each, which
-is as much as the disk's sync. No value needs conversion (see `schema`). Anything that has `cursor()` with the DB-API's
+Statements go by name, and are handed to the driver as its engine's SQL (`statements`) with plain positional or named
+parameters: the execution of an ORM, or of SQLAlchemy's Core, would cost a tenth of a millisecond each, which is as much
+as the disk's sync. No value needs conversion (see `schema`). Anything that has `cursor()` with the DB-API's
 `execute` and `fetchall` will do as a driver: the power-cut test hands in SQLite under a simulated disk.
 
 Facts:
@@ -14,20 +14,16 @@ Facts:
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-from sqlalchemy import ColumnElement, Dialect, make_url, or_
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.sql.elements import CompilerElement
+from typing import Any
 
 from passevue.errors import BoxError, Damaged, NoRoom, StoreError
 from passevue.queue.sqlite_settings import prepare_sqlite
+from passevue.queue.statements import statements_of
 
-__all__ = ["Busy", "Clash", "Connection", "Row", "Value", "among", "connector", "is_sqlite", "sqlite_file"]
+__all__ = ["Busy", "Clash", "Connection", "Row", "Value", "connector", "is_sqlite", "sqlite_file"]
 
-T = TypeVar("T")
 Value = int | str | bytes | None
 Row = tuple[Any, ...]
 
@@ -42,57 +38,36 @@ class Busy(StoreError):
     """Another process held the lock for longer than anyone should: nothing was written."""
 
 
-class _Compiled:
-    """One statement as one engine's SQL."""
-
-    __slots__ = ("defaults", "names", "sql")
-
-    def __init__(self, statement: CompilerElement, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self.sql = str(compiled)
-        self.names: list[str] | None = compiled.positiontup if compiled.positional else None  # type: ignore[attr-defined]
-        self.defaults: dict[str, Any] = dict(compiled.params or {})
-
-    def parameters(self, values: Mapping[str, Value]) -> Any:
-        if self.names is None:
-            return {**self.defaults, **values}
-        if len(values) == len(self.names):
-            return tuple([values[name] for name in self.names])
-        defaults = self.defaults
-        return tuple([values[name] if name in values else defaults[name] for name in self.names])
-
-
 class Connection:
-    """A driver's connection with the store's statements. Used by one thread at a time."""
+    """A driver's connection with the store's statements. Used by one thread at a time.
 
-    _compiled: dict[str, dict[CompilerElement, _Compiled]] = {}  # noqa: RUF012 - shared on purpose, by engine
+    `engine` is `sqlite` (parameters by `?`) or `postgresql` (psycopg).
+    """
 
-    def __init__(self, raw: Any, dialect: Dialect) -> None:
+    def __init__(self, raw: Any, engine: str = "sqlite") -> None:
         self.raw = raw
-        self.dialect = dialect
+        self.engine = engine
         self._cursor = raw.cursor()
-        self._statements = self._compiled.setdefault(dialect.name + dialect.paramstyle, {})
+        self._statements = statements_of(engine)
         self.broken = False  # a write or read failed: what is in memory is not to be trusted (a full disk is no lie)
-        self._begin = "BEGIN IMMEDIATE" if dialect.name == "sqlite" else "BEGIN"
+        self._begin = "BEGIN IMMEDIATE" if engine == "sqlite" else "BEGIN"
 
-    def run(self, statement: CompilerElement, **values: Value) -> list[Row]:
-        """Execute, and give all rows (none for a statement that returns none).
+    def run(self, statement: str, **values: Value) -> list[Row]:
+        """Execute the statement of that name, and give all rows (none for one that returns none).
 
         Raises:
             NoRoom, Damaged, Clash, StoreError.
         """
-        compiled = self._statements.get(statement)
-        if compiled is None:
-            compiled = self._statements[statement] = _Compiled(statement, self.dialect)
+        known = self._statements[statement]
         try:
             cursor = self._cursor
-            cursor.execute(compiled.sql, compiled.parameters(values))
+            cursor.execute(known.sql, known.parameters(values))
             rows: list[Row] = cursor.fetchall() if cursor.description is not None else []
         except Exception as err:
             raise self._ours(err) from err
         return rows
 
-    def one(self, statement: CompilerElement, **values: Value) -> Row | None:
+    def one(self, statement: str, **values: Value) -> Row | None:
         rows = self.run(statement, **values)
         return rows[0] if rows else None
 
@@ -122,18 +97,13 @@ class Connection:
         return ours
 
 
-def among(column: ColumnElement[T], values: Sequence[T]) -> ColumnElement[bool]:
-    """`column IN (…)`, without SQLAlchemy's IN, which is only written out at each execution."""
-    return or_(*(column == value for value in values))
-
-
 def is_sqlite(url: str) -> bool:
-    return make_url(url).get_backend_name() == "sqlite"
+    return url.partition(":")[0].partition("+")[0] == "sqlite"
 
 
 def sqlite_file(url: str) -> Path:
     """The database file of an SQLite address."""
-    return Path(make_url(url).database or "")
+    return Path(url.partition("///")[2].partition("?")[0])
 
 
 def connector(url: str) -> Callable[[], Connection]:
@@ -145,6 +115,8 @@ def connector(url: str) -> Callable[[], Connection]:
     if is_sqlite(url):
         path = sqlite_file(url)
         return lambda: _open_sqlite(path)
+    from sqlalchemy import make_url
+
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     return lambda: _open_postgresql(address)
 
@@ -159,14 +131,14 @@ def _open_sqlite(path: Path) -> Connection:
             raise
     except sqlite3.Error as err:
         raise _ours(err) from err
-    return Connection(raw, sqlite.dialect(paramstyle="qmark"))
+    return Connection(raw)
 
 
 def _open_postgresql(address: str) -> Connection:
-    from passevue.queue.postgresql import DIALECT, open_postgresql
+    from passevue.queue.postgresql import open_postgresql
 
     try:
-        return Connection(open_postgresql(address), DIALECT)
+        return Connection(open_postgresql(address), "postgresql")
     except Exception as err:
         raise _ours(err) from err
 

@@ -1,9 +1,6 @@
 """Submissions on the disk: written once with the hash of each part, read back only if each hash agrees (Q-04, Q-17)."""
 
-from sqlalchemy import bindparam, insert, select
-
 from passevue.queue.connection import Connection
-from passevue.queue.schema import frozen, submission
 from passevue.queue.seal import octets, sha256, verify
 from passevue.queue.work import Submission, Transaction
 
@@ -11,22 +8,7 @@ __all__ = ["PARTS", "freeze", "thaw"]
 
 PARTS = ("kos", "metadata", "signature", "vihf", "record")
 
-_IDS = ("transaction_name", "set_unique_id", "document_unique_id", "replaces_unique_id", "structure")
-_ADD = (
-    insert(submission)
-    .values({name: bindparam(name) for name in ("number", *_IDS, "frozen_at", *(f"{part}_sha256" for part in PARTS))})
-    .returning(submission.c.id)
-)
-_ADD_PARTS = insert(frozen).values({name: bindparam(name) for name in ("submission_id", *PARTS)})
-_READ = (
-    select(
-        *(submission.c[name] for name in _IDS),
-        *(submission.c[f"{part}_sha256"] for part in PARTS),
-        *(frozen.c[part] for part in PARTS),
-    )
-    .join_from(submission, frozen, frozen.c.submission_id == submission.c.id)
-    .where(submission.c.id == bindparam("which"))
-)
+IDS = ("transaction_name", "set_unique_id", "document_unique_id", "replaces_unique_id", "structure")
 
 
 def freeze(conn: Connection, number: int | None, made: Submission, now: int) -> int:
@@ -37,7 +19,7 @@ def freeze(conn: Connection, number: int | None, made: Submission, now: int) -> 
     """
     parts = {part: bytes(getattr(made, part)) for part in PARTS}
     row = conn.one(
-        _ADD,
+        "frozen.ADD",
         number=number,
         transaction_name=made.transaction.value,
         set_unique_id=made.set_unique_id,
@@ -48,7 +30,7 @@ def freeze(conn: Connection, number: int | None, made: Submission, now: int) -> 
         **{f"{part}_sha256": sha256(data) for part, data in parts.items()},
     )
     assert row is not None  # noqa: S101 - RETURNING
-    conn.run(_ADD_PARTS, submission_id=row[0], **parts)
+    conn.run("frozen.ADD_PARTS", submission_id=row[0], **parts)
     return int(row[0])
 
 
@@ -58,10 +40,10 @@ def thaw(conn: Connection, submission_id: int | None) -> Submission | None:
     Raises:
         Damaged: a part is not what was written.
     """
-    row = conn.one(_READ, which=submission_id)
+    row = conn.one("frozen.READ", which=submission_id)
     if row is None:
         return None
-    count = len(_IDS)
+    count = len(IDS)
     hashes, parts = row[count : count + len(PARTS)], row[count + len(PARTS) :]
     for name, digest, data in zip(PARTS, hashes, parts, strict=True):
         verify(octets(digest), sha256(octets(data)), f"the {name} of a submission")

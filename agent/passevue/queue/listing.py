@@ -9,10 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, func, literal_column, select
-
-from passevue.queue.connection import Connection, Row, among
-from passevue.queue.schema import act, entry, proof, received
+from passevue.queue.connection import Connection, Row
 from passevue.queue.stamp import moment, moment_or_none
 from passevue.queue.states import State
 
@@ -115,48 +112,6 @@ class Shown:
     proof: Proof | None
 
 
-_OPEN = (
-    select(entry.c.state, entry.c.reason, func.count(), func.min(entry.c.received_at), func.sum(entry.c.parked))
-    .where(entry.c.settled_at.is_(None))
-    .group_by(entry.c.state, entry.c.reason)
-)
-_TODAY = select(func.count(), func.count(entry.c.submission_id)).where(
-    among(entry.c.purged, [0, 1]), entry.c.settled_at >= bindparam("midnight"), entry.c.state == State.SETTLED.value
-)
-_CONFLICTS = select(func.count(received.c.id)).where(received.c.conflict == literal_column("1"))
-_LINE = (
-    entry.c.number, received.c.kind, entry.c.action, entry.c.state, entry.c.reason, entry.c.hint, entry.c.tries,
-    entry.c.parked, received.c.conflict, received.c.sender, entry.c.received_at, entry.c.changed_at, entry.c.due_at,
-)  # fmt: skip
-_FROM = entry.join(received, received.c.id == entry.c.received_id)
-_ALL = (
-    select(*_LINE)
-    .select_from(_FROM)
-    .where(entry.c.number < bindparam("below"))
-    .order_by(entry.c.number.desc())
-    .limit(bindparam("most", type_=Integer))
-)
-_IN_STATE = (
-    select(*_LINE)
-    .select_from(_FROM)
-    .where(entry.c.number < bindparam("below"), entry.c.state == bindparam("state"))
-    .order_by(entry.c.number.desc())
-    .limit(bindparam("most", type_=Integer))
-)
-_IN_OPEN_STATE = _IN_STATE.where(entry.c.settled_at.is_(None))
-_SHOWN = (
-    select(*_LINE, entry.c.detail, received.c.sha256, received.c.peer)
-    .select_from(_FROM)
-    .where(entry.c.number == bindparam("which"))
-)
-_ACTS = select(act.c.act, act.c.by, act.c.why, act.c.at).where(act.c.number == bindparam("which")).order_by(act.c.id)
-_PROOF = select(
-    proof.c.outcome, proof.c.how, proof.c.settled_at, proof.c.content_sha256, proof.c.set_unique_id,
-    proof.c.document_unique_id, proof.c.kos_sha256, proof.c.metadata_sha256, proof.c.status, proof.c.message_id,
-    proof.c.entry_uuid, proof.c.warnings, proof.c.tries,
-).where(proof.c.number == bindparam("which"))  # fmt: skip
-_OPEN_STUDIES = select(entry.c.study_uid).where(entry.c.settled_at.is_(None)).distinct()
-_STUDIES_OF = select(entry.c.study_uid).where(entry.c.report == bindparam("report")).distinct()
 _BEYOND = 1 << 62
 _NOT_WAITING = (State.SET_ASIDE,)
 
@@ -167,7 +122,7 @@ def counters(conn: Connection, midnight: int) -> Counters:
     oldest: list[int] = []
     reasons: list[tuple[State, str, int]] = []
     parked = 0
-    for name, reason, count, first, marked in conn.run(_OPEN):
+    for name, reason, count, first, marked in conn.run("listing.OPEN"):
         state = State(name)
         by_state[state] += count
         parked += int(marked)
@@ -176,14 +131,14 @@ def counters(conn: Connection, midnight: int) -> Counters:
         if reason:
             reasons.append((state, reason, count))
     reasons.sort(key=lambda each: (-each[2], each[0], each[1]))
-    done, sent = conn.run(_TODAY, midnight=midnight)[0]
+    done, sent = conn.run("listing.TODAY", midnight=midnight)[0]
     return Counters(
         by_state=by_state,
         settled_today=sent,
         parked=parked,
         oldest_received_at=moment_or_none(min(oldest, default=None)),
         by_reason=tuple(reasons),
-        conflicts=conn.run(_CONFLICTS)[0][0],
+        conflicts=conn.run("listing.CONFLICTS")[0][0],
         nothing_today=done - sent,
     )
 
@@ -192,30 +147,30 @@ def lines(conn: Connection, state: State | None, most: int, below: int | None) -
     """The newest first; `below` continues a list after its last number."""
     top = below or _BEYOND
     if state is None:
-        rows = conn.run(_ALL, below=top, most=most)
+        rows = conn.run("listing.ALL", below=top, most=most)
     else:
-        statement = _IN_STATE if state in (State.SETTLED, State.CLOSED) else _IN_OPEN_STATE
+        statement = "listing.IN_STATE" if state in (State.SETTLED, State.CLOSED) else "listing.IN_OPEN_STATE"
         rows = conn.run(statement, below=top, state=state.value, most=most)
     return tuple(_line(row) for row in rows)
 
 
 def open_studies(conn: Connection) -> frozenset[str]:
     """StudyInstanceUIDs that something is still to be done for: not for people, for who keeps their images."""
-    return frozenset(row[0] for row in conn.run(_OPEN_STUDIES))
+    return frozenset(row[0] for row in conn.run("listing.OPEN_STUDIES"))
 
 
 def studies_of(conn: Connection, reports: Collection[str]) -> frozenset[str]:
     """StudyInstanceUIDs that any version of these reports (`Task.report`) has named."""
-    return frozenset(row[0] for report in reports for row in conn.run(_STUDIES_OF, report=report))
+    return frozenset(row[0] for report in reports for row in conn.run("listing.STUDIES_OF", report=report))
 
 
 def shown(conn: Connection, number: int) -> Shown | None:
     """None when there is no such entry."""
-    row = conn.one(_SHOWN, which=number)
+    row = conn.one("listing.SHOWN", which=number)
     if row is None:
         return None
-    acts = tuple(Act(what, by, why, moment(at)) for what, by, why, at in conn.run(_ACTS, which=number))
-    proven = conn.one(_PROOF, which=number)
+    acts = tuple(Act(what, by, why, moment(at)) for what, by, why, at in conn.run("listing.ACTS", which=number))
+    proven = conn.one("listing.PROOF", which=number)
     return Shown(_line(row[:13]), row[13], bytes(row[14]).hex(), row[15], acts, _proof(proven) if proven else None)
 
 

@@ -9,11 +9,8 @@ agree with what is found, the store is marked restored and nothing is sent until
 import os
 from pathlib import Path
 
-from sqlalchemy import bindparam, insert, select, update
-
 from passevue.errors import StoreError
 from passevue.queue.connection import Connection
-from passevue.queue.schema import mark
 
 __all__ = ["RELEASED", "RESTORED", "bump", "claim", "read_mark", "write_mark"]
 
@@ -22,20 +19,16 @@ GENERATION = "generation"  # how often it was opened for sending
 RESTORED = "restored"  # why nothing is sent until a person confirms; empty: nothing
 RELEASED = "released"  # grows when a person lets something go: the dispatcher looks again at once
 
-_READ = select(mark.c.value).where(mark.c.name == bindparam("which"))
-_ADD = insert(mark).values(name=bindparam("name"), value=bindparam("value"))
-_SET = update(mark).where(mark.c.name == bindparam("which")).values(value=bindparam("value")).returning(mark.c.name)
-
 
 def read_mark(conn: Connection, name: str) -> str:
     """Empty when it was never written."""
-    row = conn.one(_READ, which=name)
+    row = conn.one("marks.READ", which=name)
     return row[0] if row else ""
 
 
 def write_mark(conn: Connection, name: str, value: str) -> None:
-    if conn.one(_SET, which=name, value=value) is None:
-        conn.run(_ADD, name=name, value=value)
+    if conn.one("marks.SET", which=name, value=value) is None:
+        conn.run("marks.ADD", name=name, value=value)
 
 
 def bump(conn: Connection, name: str) -> int:
@@ -49,7 +42,7 @@ def claim(conn: Connection, box: str, marker: Path) -> str:
 
     A new store is claimed by its first sender. On PostgreSQL each box has marks of its own.
     """
-    suffix = "" if conn.dialect.name == "sqlite" else f":{box}"
+    suffix = "" if conn.engine == "sqlite" else f":{box}"
     owner = read_mark(conn, MACHINE + suffix)
     generation = int(read_mark(conn, GENERATION + suffix) or 0)
     seen = _read_marker(marker)
@@ -64,7 +57,7 @@ def claim(conn: Connection, box: str, marker: Path) -> str:
 
 def write_marker(conn: Connection, box: str, marker: Path) -> None:
     """After the claim is committed: the file follows the database, so that it is never ahead by itself."""
-    suffix = "" if conn.dialect.name == "sqlite" else f":{box}"
+    suffix = "" if conn.engine == "sqlite" else f":{box}"
     text = read_mark(conn, GENERATION + suffix)
     fresh = marker.with_suffix(".new")
     try:

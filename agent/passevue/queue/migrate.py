@@ -1,4 +1,4 @@
-"""Bringing a store to today's schema at start, with Alembic (Q-16, F-36).
+"""Bringing a store to today's schema at start, with Alembic (Q-16, F-36). Loaded when there is something to bring.
 
 Rules: expand only; each step is one transaction on both engines, so that a cut in the middle leaves the step undone and
 the next start does it; a store one schema ahead is opened as it is (this release is the one that was rolled back to),
@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from passevue.errors import StoreError
 from passevue.queue.connection import BUSY_TIMEOUT_S, is_sqlite, sqlite_file
-from passevue.queue.schema import SCHEMA
 from passevue.queue.sqlite_settings import prepare_sqlite
+from passevue.queue.version import number_of, usable
 
 __all__ = ["engine_for", "migrate", "schema_of", "up_to_date"]
 
@@ -48,11 +48,7 @@ def schema_of(engine: Engine) -> int:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DBAPIError as err:
         raise StoreError(f"the schema cannot be read: {type(err.orig).__name__}") from err
-    if found is None:
-        return 0
-    if not str(found).isdecimal():
-        raise StoreError("the database belongs to another program")
-    return int(found)
+    return number_of(found)
 
 
 def up_to_date(engine: Engine) -> bool:
@@ -61,13 +57,7 @@ def up_to_date(engine: Engine) -> bool:
     Raises:
         StoreError: it was made by a release too far ahead.
     """
-    found = schema_of(engine)
-    if found > SCHEMA + 1:
-        raise StoreError(
-            f"expected a store of schema {SCHEMA + 1} or older instead got {found}",
-            hint="La file d’attente vient d’une version plus récente du logiciel. Remettez le boîtier à jour.",
-        )
-    return found >= SCHEMA
+    return usable(schema_of(engine))
 
 
 def migrate(engine: Engine, *more_scripts: Path, target: str = "head") -> None:

@@ -9,15 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Integer, bindparam, insert, literal, select, update
-
 from passevue.document.request import Action
 from passevue.errors import Damaged, Refused, StoreError
 from passevue.queue.archive import remember, write_published, write_withdrawn
 from passevue.queue.connection import Connection, Row, Value
 from passevue.queue.frozen import freeze, thaw
 from passevue.queue.retry import Facts, Phase, Step, starting
-from passevue.queue.schema import content, entry, proof, received, submission
 from passevue.queue.seal import octets, sha256, verify
 from passevue.queue.stamp import SECOND, moment
 from passevue.queue.states import BLOCKING, FINAL, Mover, State, check
@@ -48,6 +45,7 @@ __all__ = [
 
 LEASE_S = 900.0  # a box that has not renewed for so long is gone; it renews each minute
 
+FACTS = 12  # columns of `statements.moves.FACTS`
 PHASES = {
     State.WAITING: (State.BUILDING, Phase.BUILD),
     State.READY: (State.STARTED, Phase.SEND),
@@ -80,99 +78,6 @@ class Taken:
     facts: Facts
 
 
-FACTS = (
-    entry.c.resume,
-    entry.c.tries,
-    entry.c.crashes,
-    entry.c.checks,
-    entry.c.absences,
-    entry.c.failures,
-    entry.c.repeats,
-    entry.c.waited_ms,
-    entry.c.parked,
-    entry.c.reason,
-    entry.c.detail,
-    entry.c.hint,
-)
-_earlier = entry.alias("earlier")
-_DUE = (
-    select(entry.c.number, entry.c.turn, entry.c.state, entry.c.action, entry.c.study_uid, entry.c.submission_id,
-           *FACTS)
-    .where(
-        entry.c.rank == bindparam("of_rank", type_=Integer),
-        entry.c.due_at <= bindparam("now"),
-        entry.c.state != bindparam("but"),
-        entry.c.state != bindparam("nor"),
-        ~select(_earlier.c.number).where(_earlier.c.lane == entry.c.lane, _earlier.c.number < entry.c.number).exists(),
-    )
-    .order_by(entry.c.due_at, entry.c.number)
-    .limit(bindparam("most", type_=Integer))
-    .with_for_update(skip_locked=True)
-)  # fmt: skip
-_TAKE = (
-    update(entry)
-    .where(entry.c.number == bindparam("which"), entry.c.turn == bindparam("at_turn"))
-    .values(
-        state=bindparam("state"),
-        due_at=None,
-        turn=entry.c.turn + 1,
-        box=bindparam("box"),
-        lease_until=bindparam("lease_until"),
-        tries=bindparam("tries"),
-        crashes=bindparam("crashes"),
-        checks=bindparam("checks"),
-        absences=bindparam("absences"),
-        changed_at=bindparam("changed_at"),
-    )
-    .returning(entry.c.turn)
-)
-_MOVED = (
-    "state", "resume", "lane", "due_at", "rank", "box", "lease_until", "submission_id", "tries", "crashes", "checks",
-    "absences", "failures", "repeats", "waited_ms", "parked", "reason", "detail", "hint", "changed_at", "settled_at",
-)  # fmt: skip
-_MOVE = (
-    update(entry)
-    .where(
-        entry.c.number == bindparam("which"),
-        entry.c.turn == bindparam("at_turn"),
-        entry.c.state == bindparam("from_state"),
-    )
-    .values({name: bindparam(name) for name in _MOVED})
-    .returning(entry.c.number)
-)
-_RENEW = update(entry).where(
-    entry.c.number == bindparam("which"), entry.c.turn == bindparam("at_turn"), entry.c.lease_until.is_not(None)
-).values(lease_until=bindparam("lease_until"))  # fmt: skip
-_CONTENT = (
-    select(received.c.kind, received.c.received_at, received.c.sha256, content.c.bytes, entry.c.seal, entry.c.tries)
-    .join_from(entry, received, received.c.id == entry.c.received_id)
-    .outerjoin(content, content.c.received_id == received.c.id)
-    .where(entry.c.number == bindparam("which"))
-)
-_EXPORT = (
-    select(received.c.sha256, content.c.bytes, entry.c.submission_id)
-    .join_from(entry, received, received.c.id == entry.c.received_id)
-    .outerjoin(content, content.c.received_id == received.c.id)
-    .where(entry.c.number == bindparam("which"))
-)
-_FIRST_DUE = (
-    select(entry.c.due_at)
-    .where(entry.c.rank == bindparam("of_rank", type_=Integer), entry.c.due_at.is_not(None))
-    .order_by(entry.c.due_at)
-    .limit(literal(1, Integer))
-)
-_PROVEN = (
-    select(entry.c.received_at, received.c.sha256, submission.c.set_unique_id, submission.c.document_unique_id,
-           submission.c.kos_sha256, submission.c.metadata_sha256, submission.c.transaction_name)
-    .join_from(entry, received, received.c.id == entry.c.received_id)
-    .outerjoin(submission, submission.c.id == bindparam("submission", type_=Integer))
-    .where(entry.c.number == bindparam("which"))
-)  # fmt: skip
-_PROOF = (
-    "number", "outcome", "how", "received_at", "settled_at", "content_sha256", "set_unique_id", "document_unique_id",
-    "kos_sha256", "metadata_sha256", "status", "message_id", "entry_uuid", "warnings", "tries",
-)  # fmt: skip
-_ADD_PROOF = insert(proof).values({name: bindparam(name) for name in _PROOF})
 _RECORD = {Transaction.TD2_1A: "published", Transaction.TD2_1B: "replaced", Transaction.TD3_3C: "withdrawn"}
 
 
@@ -183,7 +88,7 @@ def take(conn: Connection, box: str, rank: int, most: int, allowed: frozenset[St
     work (Q-10), and the try is counted (Q-05).
     """
     barred = [state.value for state in PHASES if state not in allowed] + ["", ""]
-    rows = conn.run(_DUE, of_rank=rank, now=now, but=barred[0], nor=barred[1], most=most)
+    rows = conn.run("moves.DUE", of_rank=rank, now=now, but=barred[0], nor=barred[1], most=most)
     return [begun for row in rows if (begun := _begin(conn, row, box, now)) is not None]
 
 
@@ -193,8 +98,9 @@ def _begin(conn: Connection, row: Row, box: str, now: int) -> Taken | None:
     check(State(state), new_state, Mover.DISPATCHER)
     facts = starting(phase, facts_of(row[6:]))
     begun = conn.one(
-        _TAKE, which=number, at_turn=turn, state=new_state.value, box=box, lease_until=now + int(LEASE_S * SECOND),
-        tries=facts.tries, crashes=facts.crashes, checks=facts.checks, absences=facts.absences, changed_at=now,
+        "moves.TAKE", which=number, at_turn=turn, state=new_state.value, box=box,
+        lease_until=now + int(LEASE_S * SECOND), tries=facts.tries, crashes=facts.crashes, checks=facts.checks,
+        absences=facts.absences, changed_at=now,
     )  # fmt: skip
     if begun is None:
         return None
@@ -213,7 +119,7 @@ def take_some(
 
 def first_due(conn: Connection) -> dict[int, int]:
     """By rank, when its first entry is due (stamp), be it blocked by an earlier one of its examination."""
-    rows = {rank: conn.one(_FIRST_DUE, of_rank=rank) for rank in (Rank.FRESH, Rank.WAITED, Rank.SUSPECT)}
+    rows = {rank: conn.one("moves.FIRST_DUE", of_rank=rank) for rank in (Rank.FRESH, Rank.WAITED, Rank.SUSPECT)}
     return {rank: row[0] for rank, row in rows.items() if row is not None}
 
 
@@ -223,7 +129,7 @@ def read_for_export(conn: Connection, number: int) -> tuple[bytes, Submission | 
     Raises:
         Refused: there is no such entry. Damaged: not what was written.
     """
-    row = conn.one(_EXPORT, which=number)
+    row = conn.one("moves.EXPORT", which=number)
     if row is None:
         raise Refused("no-entry", f"there is no entry {number}", hint=f"La demande {number} n’existe pas.")
     digest, data, submission_id = row
@@ -238,7 +144,7 @@ def read_entry(conn: Connection, taken: Taken) -> Entry:
     Raises:
         Damaged: the bytes, or the row, are not what was written, or the content is gone.
     """
-    row = conn.one(_CONTENT, which=taken.number)
+    row = conn.one("moves.CONTENT", which=taken.number)
     if row is None or row[3] is None:
         raise Damaged("the content of an entry is missing")
     kind, received_at, digest, data, seal, tries = row
@@ -293,7 +199,7 @@ def settle_nothing(conn: Connection, taken: Taken, nothing: Nothing, now: int) -
 def renew(conn: Connection, held: tuple[Taken, ...], now: int) -> None:
     """This box is alive and still at these."""
     for taken in held:
-        conn.run(_RENEW, which=taken.number, at_turn=taken.turn, lease_until=now + int(LEASE_S * SECOND))
+        conn.run("moves.RENEW", which=taken.number, at_turn=taken.turn, lease_until=now + int(LEASE_S * SECOND))
 
 
 def move(conn: Connection, taken: Taken, step: Step, mover: Mover, now: int, *, submission_id: int | None) -> Taken:
@@ -327,25 +233,15 @@ def move(conn: Connection, taken: Taken, step: Step, mover: Mover, now: int, *, 
         "settled_at": now if state in FINAL else None,
     }
     if in_work:  # from one kind of work to the next: the lease goes on
-        row = conn.one(_MOVE_IN_WORK, which=taken.number, at_turn=taken.turn, from_state=taken.state.value, **values)
+        row = conn.one(
+            "moves.MOVE_IN_WORK", which=taken.number, at_turn=taken.turn, from_state=taken.state.value, **values
+        )
     else:
         values |= {"box": None, "lease_until": None}
-        row = conn.one(_MOVE, which=taken.number, at_turn=taken.turn, from_state=taken.state.value, **values)
+        row = conn.one("moves.MOVE", which=taken.number, at_turn=taken.turn, from_state=taken.state.value, **values)
     if row is None:
         raise Lost(f"entry {taken.number} is no longer in turn {taken.turn}")
     return Taken(taken.number, taken.turn, state, taken.action, taken.study_uid, submission_id, facts)
-
-
-_MOVE_IN_WORK = (
-    update(entry)
-    .where(
-        entry.c.number == bindparam("which"),
-        entry.c.turn == bindparam("at_turn"),
-        entry.c.state == bindparam("from_state"),
-    )
-    .values({name: bindparam(name) for name in _MOVED if name not in ("box", "lease_until")})
-    .returning(entry.c.number)
-)
 
 
 def write_proof(
@@ -353,10 +249,10 @@ def write_proof(
     now: int,
 ) -> None:  # fmt: skip
     """Ids, times, hashes and the answer: what stays when the content is purged (Q-18)."""
-    row = conn.one(_PROVEN, which=number, submission=submission_id)
+    row = conn.one("moves.PROVEN", which=number, submission=submission_id)
     assert row is not None  # noqa: S101 - the entry exists: it was just moved
     conn.run(
-        _ADD_PROOF, number=number, outcome=outcome, how=how, received_at=row[0], settled_at=now,
+        "moves.ADD_PROOF", number=number, outcome=outcome, how=how, received_at=row[0], settled_at=now,
         content_sha256=bytes(row[1]), set_unique_id=row[2], document_unique_id=row[3], kos_sha256=row[4],
         metadata_sha256=row[5], status=answer.status, message_id=answer.message_id, entry_uuid=answer.entry_uuid,
         warnings=json.dumps(answer.warnings), tries=tries,
@@ -364,7 +260,7 @@ def write_proof(
 
 
 def facts_of(columns: Row) -> Facts:
-    """From the columns of `FACTS`, in their order."""
+    """From the columns of `statements.moves.FACTS`, in their order."""
     resume, tries, crashes, checks, absences, failures, repeats, waited_ms, parked, reason, detail, hint = columns
     return Facts(
         State(resume) if resume else None, tries, crashes, checks, absences, failures, repeats, waited_ms / 1000,

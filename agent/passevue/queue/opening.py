@@ -8,10 +8,10 @@ from passevue.errors import StoreError
 from passevue.queue.connection import Connection, is_sqlite, sqlite_file
 from passevue.queue.lock import Locks
 from passevue.queue.marks import RESTORED, claim, read_mark, write_marker
-from passevue.queue.migrate import engine_for, migrate, up_to_date
 from passevue.queue.salvage import Salvaged, put_aside, salvage, sound
 from passevue.queue.seal import sealed
 from passevue.queue.stamp import stamp
+from passevue.queue.version import schema_in, usable
 from passevue.shared import open_shared
 
 __all__ = ["claim_for_sending", "machine_name", "make_ready", "who_may_send"]
@@ -32,12 +32,25 @@ def make_ready(url: str, locks: Locks, now: datetime) -> Salvaged | None:
             salvaged = _replace(url, now)
         locks.share()
     _begin(url)
-    engine = engine_for(url)
-    if not up_to_date(engine):
-        if locks.alone(lambda: up_to_date(engine)):
-            migrate(engine)
+    if not _up_to_date(url):
+        if locks.alone(lambda: _up_to_date(url)):
+            _migrate(url)
         locks.share()
     return salvaged
+
+
+def _up_to_date(url: str) -> bool:
+    if is_sqlite(url):
+        return usable(schema_in(sqlite_file(url)))
+    from passevue.queue.migrate import engine_for, up_to_date
+
+    return up_to_date(engine_for(url))
+
+
+def _migrate(url: str) -> None:
+    from passevue.queue.migrate import engine_for, migrate
+
+    migrate(engine_for(url))
 
 
 def _begin(url: str) -> None:
@@ -76,5 +89,5 @@ def _replace(url: str, now: datetime) -> Salvaged:
     path = sqlite_file(url)
     aside = put_aside(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")
     _begin(url)
-    migrate(engine_for(url))
+    _migrate(url)
     return salvage(aside / path.name, path, stamp(now))

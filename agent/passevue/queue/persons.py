@@ -6,53 +6,17 @@ whose hint is the sentence to show. Nothing here sends: the dispatcher picks the
 
 from dataclasses import replace
 
-from sqlalchemy import bindparam, insert, select, update
-
 from passevue.document.request import Action
 from passevue.errors import Refused
-from passevue.queue.connection import Connection, among
+from passevue.queue.connection import Connection
 from passevue.queue.frozen import thaw
 from passevue.queue.marks import RELEASED, RESTORED, bump, write_mark
-from passevue.queue.moves import FACTS, Taken, facts_of, move, write_proof
+from passevue.queue.moves import Taken, facts_of, move, write_proof
 from passevue.queue.retry import Facts, Step
-from passevue.queue.schema import act, entry, proof
 from passevue.queue.states import IN_WORK, PICKED, Mover, State
 from passevue.queue.work import Answer, Submission
 
 __all__ = ["any_held", "close", "confirm_restored", "probe_held", "release", "release_all", "release_held", "retry"]
-
-_READ = (
-    select(entry.c.number, entry.c.turn, entry.c.state, entry.c.action, entry.c.study_uid, entry.c.submission_id,
-           *FACTS)
-    .where(entry.c.number == bindparam("which"))
-    .with_for_update()
-)  # fmt: skip
-_LATER = (
-    select(entry.c.number, entry.c.state, entry.c.action, proof.c.outcome)
-    .select_from(entry)
-    .outerjoin(proof, proof.c.number == entry.c.number)
-    .where(entry.c.study_uid == bindparam("study"), entry.c.number > bindparam("which"))
-    .order_by(entry.c.number)
-)
-_STATES = [state.value for state in sorted(PICKED | {State.HELD})]
-_LET_GO = select(entry.c.number).where(
-    among(entry.c.state, _STATES), entry.c.settled_at.is_(None), entry.c.action != ""
-).order_by(entry.c.number)  # fmt: skip
-_HELD_FOR = select(entry.c.number).where(
-    entry.c.state == State.HELD.value, entry.c.settled_at.is_(None), entry.c.reason == bindparam("reason"),
-    entry.c.detail == bindparam("detail"),
-).order_by(entry.c.number)  # fmt: skip
-_ONE_OF_EACH = (
-    select(entry.c.reason, entry.c.detail)
-    .where(entry.c.state == State.HELD.value, entry.c.settled_at.is_(None))
-    .distinct()
-)
-_NOW_DUE = (
-    update(entry)
-    .where(entry.c.number == bindparam("which"), entry.c.due_at.is_not(None))
-    .values(due_at=bindparam("due_at"))
-)
-_ADD_ACT = insert(act).values({name: bindparam(name) for name in ("number", "act", "by", "why", "at")})
 
 
 def release(conn: Connection, number: int, by: str, why: str, now: int) -> bool:
@@ -63,7 +27,7 @@ def release(conn: Connection, number: int, by: str, why: str, now: int) -> bool:
     """
     taken = _read(conn, number)
     if taken.state in PICKED:
-        conn.run(_NOW_DUE, which=number, due_at=now)
+        conn.run("persons.NOW_DUE", which=number, due_at=now)
     elif taken.state is State.HELD:
         _let_go(conn, taken, now, Mover.PERSON)
     else:
@@ -75,13 +39,13 @@ def release(conn: Connection, number: int, by: str, why: str, now: int) -> bool:
 
 def release_all(conn: Connection, by: str, why: str, now: int) -> int:
     """Everything that waits or is held is due now; gives how many."""
-    numbers = [row[0] for row in conn.run(_LET_GO)]
+    numbers = [row[0] for row in conn.run("persons.LET_GO")]
     for number in numbers:
         taken = _read(conn, number)
         if taken.state is State.HELD:
             _let_go(conn, taken, now, Mover.PERSON)
         elif taken.state in PICKED:
-            conn.run(_NOW_DUE, which=number, due_at=now)
+            conn.run("persons.NOW_DUE", which=number, due_at=now)
     _write(conn, None, "release", by, why, now)
     bump(conn, RELEASED)
     return len(numbers)
@@ -89,7 +53,7 @@ def release_all(conn: Connection, by: str, why: str, now: int) -> int:
 
 def release_held(conn: Connection, reason: str, detail: str, now: int) -> int:
     """What all of these were held for is there again: an entry held for the same has just got through."""
-    rows = conn.run(_HELD_FOR, reason=reason, detail=detail)
+    rows = conn.run("persons.HELD_FOR", reason=reason, detail=detail)
     for row in rows:
         _let_go(conn, _read(conn, row[0]), now, Mover.DISPATCHER)
     return len(rows)
@@ -98,15 +62,15 @@ def release_held(conn: Connection, reason: str, detail: str, now: int) -> int:
 def probe_held(conn: Connection, now: int) -> int:
     """The oldest entry held for each thing that is missing is tried: one asks for all."""
     count = 0
-    for reason, detail in conn.run(_ONE_OF_EACH):
-        oldest = conn.run(_HELD_FOR, reason=reason, detail=detail)[0][0]
+    for reason, detail in conn.run("persons.ONE_OF_EACH"):
+        oldest = conn.run("persons.HELD_FOR", reason=reason, detail=detail)[0][0]
         _let_go(conn, _read(conn, oldest), now, Mover.DISPATCHER)
         count += 1
     return count
 
 
 def any_held(conn: Connection) -> bool:
-    return conn.one(_ONE_OF_EACH) is not None
+    return conn.one("persons.ONE_OF_EACH") is not None
 
 
 def retry(conn: Connection, number: int, by: str, why: str, now: int) -> None:
@@ -169,7 +133,7 @@ def confirm_restored(conn: Connection, by: str, why: str, now: int) -> None:
 
 
 def _refuse_if_overtaken(conn: Connection, taken: Taken) -> None:
-    for later, state, action, outcome in conn.run(_LATER, study=taken.study_uid, which=taken.number):
+    for later, state, action, outcome in conn.run("persons.LATER", study=taken.study_uid, which=taken.number):
         if State(state) in IN_WORK | {State.IN_DOUBT}:
             raise Refused(
                 "later-under-way",
@@ -197,11 +161,11 @@ def _let_go(conn: Connection, taken: Taken, now: int, mover: Mover) -> None:
 
 
 def _read(conn: Connection, number: int) -> Taken:
-    row = conn.one(_READ, which=number)
+    row = conn.one("persons.READ", which=number)
     if row is None or not row[3]:
         raise Refused("no-entry", f"there is no entry {number} to act on", hint=f"La demande {number} n’existe pas.")
     return Taken(row[0], row[1], State(row[2]), Action(row[3]), row[4], row[5], facts_of(row[6:]))
 
 
 def _write(conn: Connection, number: int | None, what: str, by: str, why: str, now: int) -> None:
-    conn.run(_ADD_ACT, number=number, act=what, by=by, why=why, at=now)
+    conn.run("persons.ADD_ACT", number=number, act=what, by=by, why=why, at=now)

@@ -7,40 +7,14 @@ crashes set it aside (Q-10). After any jump of the clock no entry waits longer t
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select, update
-
 from passevue.document.request import Action
-from passevue.queue.connection import Connection, Row, among
+from passevue.queue.connection import Connection, Row
 from passevue.queue.moves import FACTS, Taken, facts_of, move
 from passevue.queue.retry import Phase, Policy, interrupted, recovered
-from passevue.queue.schema import entry
 from passevue.queue.stamp import SECOND
-from passevue.queue.states import IN_WORK, Mover, State
+from passevue.queue.states import Mover, State
 
 __all__ = ["Recovered", "hand_back", "put_back", "rebase", "recover"]
-
-_IN_WORK = [state.value for state in sorted(IN_WORK)]
-_LEFT = (
-    select(entry.c.number, entry.c.turn, entry.c.state, entry.c.action, entry.c.study_uid, entry.c.submission_id,
-           *FACTS, entry.c.box)
-    .where(among(entry.c.state, _IN_WORK), entry.c.settled_at.is_(None),
-           (entry.c.box == bindparam("box")) | (entry.c.lease_until < bindparam("now")))
-    .order_by(entry.c.number)
-    .with_for_update(skip_locked=True)
-)  # fmt: skip
-_ONE = (
-    select(entry.c.number, entry.c.turn, entry.c.state, entry.c.action, entry.c.study_uid, entry.c.submission_id,
-           *FACTS)
-    .where(entry.c.number == bindparam("which"), entry.c.turn == bindparam("at_turn"),
-           among(entry.c.state, _IN_WORK))
-    .with_for_update()
-)  # fmt: skip
-_REBASE = (
-    update(entry)
-    .where(among(entry.c.rank, [0, 1, 2]), entry.c.due_at > bindparam("latest"))
-    .values(due_at=bindparam("latest"))
-    .returning(entry.c.number)
-)
 
 
 _NEVER = 0  # no lease ran out before 1970
@@ -62,7 +36,7 @@ def recover(conn: Connection, box: str, busy: Collection[int], policy: Policy, n
     A dispatcher that is running says "" for `box`: what it has just taken may not be in `busy` yet.
     """
     counts = dict.fromkeys((State.WAITING, State.IN_DOUBT, State.SET_ASIDE), 0)
-    for row in conn.run(_LEFT, box=box, now=now):
+    for row in conn.run("recovery.LEFT", box=box, now=now):
         if row[0] not in busy:
             counts[_put_back(conn, row, policy, now)] += 1
     return Recovered(counts[State.WAITING], counts[State.IN_DOUBT], counts[State.SET_ASIDE])
@@ -70,13 +44,13 @@ def recover(conn: Connection, box: str, busy: Collection[int], policy: Policy, n
 
 def put_back(conn: Connection, lost: Taken, policy: Policy, now: int) -> State | None:
     """One entry whose outcome could not be written, wherever in work it stands; None when its turn is over."""
-    row = conn.one(_ONE, which=lost.number, at_turn=lost.turn)
+    row = conn.one("recovery.ONE", which=lost.number, at_turn=lost.turn)
     return None if row is None else _put_back(conn, row, policy, now)
 
 
 def hand_back(conn: Connection, box: str, now: int) -> int:
     """The box is stopping and nothing of it is at work any more: no crash is counted. Gives how many were in work."""
-    rows = conn.run(_LEFT, box=box, now=_NEVER)
+    rows = conn.run("recovery.LEFT", box=box, now=_NEVER)
     for row in rows:
         taken = _taken(row)
         step = interrupted(_PHASE[taken.state], taken.facts)
@@ -86,7 +60,7 @@ def hand_back(conn: Connection, box: str, now: int) -> int:
 
 def rebase(conn: Connection, policy: Policy, now: int) -> int:
     """The clock went back: what is due later than any wait allows is due one cap from now. Gives how many."""
-    return len(conn.run(_REBASE, latest=now + int(policy.cap_s * SECOND)))
+    return len(conn.run("recovery.REBASE", latest=now + int(policy.cap_s * SECOND)))
 
 
 def _put_back(conn: Connection, row: Row, policy: Policy, now: int) -> State:
@@ -97,5 +71,5 @@ def _put_back(conn: Connection, row: Row, policy: Policy, now: int) -> State:
 
 def _taken(row: Row) -> Taken:
     number, turn, state, action, study_uid, submission_id = row[:6]
-    facts = facts_of(row[6 : 6 + len(FACTS)])
+    facts = facts_of(row[6 : 6 + FACTS])
     return Taken(number, turn, State(state), Action(action), study_uid, submission_id, facts)

@@ -12,18 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Table
-
 from passevue.errors import StoreError
 from passevue.queue.retry import HINTS
-from passevue.queue.schema import act, archive, content, entry, frozen, mark, proof, received, submission
 from passevue.queue.seal import sha256
 from passevue.queue.states import FINAL, State
 
 __all__ = ["Salvaged", "put_aside", "salvage", "sound"]
 
-ROWS = (received, entry, submission, archive, proof, act, mark)
-BYTES = (content, frozen)
+ROWS = ("received", "entry", "submission", "archive", "proof", "act", "mark")
+BYTES = ("content", "frozen")
 FILES = ("", "-wal", "-shm")
 GIVE_UP_AFTER = 100_000  # numbers in a row without a row: beyond the last one
 
@@ -53,7 +50,7 @@ def sound(path: Path) -> bool:
         conn = sqlite3.connect(path, isolation_level=None, timeout=20)
         try:
             names = {row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            return all(_whole(conn, table.name) for table in ROWS if table.name in names)
+            return all(_whole(conn, table) for table in ROWS if table in names)
         finally:
             conn.close()
     except sqlite3.OperationalError as err:
@@ -109,20 +106,24 @@ def _whole(conn: sqlite3.Connection, name: str) -> bool:
     return bool(conn.execute(f"PRAGMA integrity_check('{name}')").fetchone()[0] == "ok")
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: Table) -> int:
+def _columns(conn: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in conn.execute(f"PRAGMA table_info('{table}')")]
+
+
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
     """All readable rows of a table, by what both sides have of its columns."""
     try:
-        present = {row[1] for row in source.execute(f"PRAGMA table_info('{table.name}')")}
+        present = set(_columns(source, table))
     except sqlite3.DatabaseError:
         return 0
-    columns = [column.name for column in table.columns if column.name in present]
+    columns = [column for column in _columns(target, table) if column in present]
     if not columns:
         return 0
     names = ", ".join(f'"{name}"' for name in columns)
     marks = ", ".join("?" for _ in columns)
-    into = f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
+    into = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
     count = 0
-    for row in _readable(source, table.name, names):
+    for row in _readable(source, table, names):
         count += target.execute(into, row).rowcount
     return count
 

@@ -26,7 +26,6 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 __all__ = [
-    "SCHEMA",
     "act",
     "archive",
     "content",
@@ -38,8 +37,6 @@ __all__ = [
     "received",
     "submission",
 ]
-
-SCHEMA = 1  # number of the last migration; a store of SCHEMA + 1 is opened, one of SCHEMA + 2 is not (F-36)
 
 metadata = MetaData()
 

@@ -450,6 +450,6 @@ async def _digest(data: bytes) -> bytes:
 
 def _reusable_bytes(conn: Connection) -> int:
     """What a purge has freed inside an SQLite file; PostgreSQL has a volume of its own."""
-    if conn.dialect.name != "sqlite":
+    if conn.engine != "sqlite":
         return 0
     return int(conn.plain("PRAGMA freelist_count")[0][0] * conn.plain("PRAGMA page_size")[0][0])

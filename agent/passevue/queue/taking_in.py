@@ -9,12 +9,9 @@ A thing that asks for nothing is kept too, as an entry settled at once.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Integer, bindparam, insert, literal, select
-
 from passevue.document.request import Task
 from passevue.intake.received import Receipt, Received
 from passevue.queue.connection import Connection
-from passevue.queue.schema import content, entry, proof, received
 from passevue.queue.seal import sealed
 from passevue.queue.stamp import stamp
 from passevue.queue.states import State
@@ -23,64 +20,6 @@ __all__ = ["NOTHING_ASKED", "Keep", "entry_seal", "keep"]
 
 NOTHING_ASKED = "nothing-asked"
 LONGEST_KEY = 250  # MSH-10 has 20 to 199 characters by the standard's versions, a UID 64
-
-_SAME = (
-    select(entry.c.number, received.c.conflict)
-    .join_from(received, entry, entry.c.received_id == received.c.id)
-    .where(
-        received.c.sender == bindparam("sender"),
-        received.c.control_id == bindparam("control_id"),
-        received.c.sha256 == bindparam("digest"),
-    )
-    .order_by(entry.c.number)
-    .limit(literal(1, Integer))
-)
-_NAMESAKE = (
-    select(received.c.id)
-    .where(received.c.sender == bindparam("sender"), received.c.control_id == bindparam("control_id"))
-    .limit(literal(1, Integer))
-)
-_ADD_RECEIVED = (
-    insert(received)
-    .values(
-        {
-            name: bindparam(name)
-            for name in ("kind", "sender", "peer", "control_id", "sha256", "received_at", "conflict")
-        }
-    )
-    .returning(received.c.id)
-)
-_ADD_CONTENT = insert(content).values(received_id=bindparam("received_id"), bytes=bindparam("bytes"))
-_ADD_ENTRY = (
-    insert(entry)
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "received_id",
-                "action",
-                "study_uid",
-                "report",
-                "seal",
-                "state",
-                "lane",
-                "due_at",
-                "reason",
-                "received_at",
-                "changed_at",
-                "settled_at",
-            )
-        }
-    )
-    .returning(entry.c.number)
-)
-_ADD_PROOF = insert(proof).values(
-    number=bindparam("number"),
-    outcome=bindparam("outcome"),
-    received_at=bindparam("received_at"),
-    settled_at=bindparam("settled_at"),
-    content_sha256=bindparam("content_sha256"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +36,12 @@ def keep(conn: Connection, asked: Keep) -> Receipt:
     """Runs inside the caller's transaction."""
     thing = asked.thing
     sender, control_id = storable(thing.sender), storable(thing.control_id)
-    same = conn.one(_SAME, sender=sender, control_id=control_id, digest=asked.sha256)
+    same = conn.one("taking_in.SAME", sender=sender, control_id=control_id, digest=asked.sha256)
     if same is not None:
         return Receipt(same[0], duplicate=True, conflict=bool(same[1]))
-    conflict = conn.one(_NAMESAKE, sender=sender, control_id=control_id) is not None
+    conflict = conn.one("taking_in.NAMESAKE", sender=sender, control_id=control_id) is not None
     row = conn.one(
-        _ADD_RECEIVED,
+        "taking_in.ADD_RECEIVED",
         kind=thing.kind.value,
         sender=sender,
         peer=storable(thing.peer),
@@ -112,7 +51,7 @@ def keep(conn: Connection, asked: Keep) -> Receipt:
         conflict=int(conflict),
     )
     assert row is not None  # noqa: S101 - RETURNING
-    conn.run(_ADD_CONTENT, received_id=row[0], bytes=thing.content)
+    conn.run("taking_in.ADD_CONTENT", received_id=row[0], bytes=thing.content)
     if not asked.tasks:
         return Receipt(_nothing_asked(conn, row[0], asked), conflict=conflict)
     numbers = [_add(conn, row[0], asked, task) for task in asked.tasks]
@@ -140,7 +79,7 @@ def storable(text: str) -> str:
 def _add(conn: Connection, received_id: int, asked: Keep, task: Task) -> int:
     received_at = stamp(asked.thing.received_at)
     row = conn.one(
-        _ADD_ENTRY,
+        "taking_in.ADD_ENTRY",
         received_id=received_id,
         action=task.action.value,
         study_uid=task.study_uid,
@@ -161,7 +100,7 @@ def _add(conn: Connection, received_id: int, asked: Keep, task: Task) -> int:
 def _nothing_asked(conn: Connection, received_id: int, asked: Keep) -> int:
     received_at = stamp(asked.thing.received_at)
     row = conn.one(
-        _ADD_ENTRY,
+        "taking_in.ADD_ENTRY",
         received_id=received_id,
         action="",
         study_uid="",
@@ -177,7 +116,7 @@ def _nothing_asked(conn: Connection, received_id: int, asked: Keep) -> int:
     )
     assert row is not None  # noqa: S101 - RETURNING
     conn.run(
-        _ADD_PROOF,
+        "taking_in.ADD_PROOF",
         number=row[0],
         outcome=NOTHING_ASKED,
         received_at=received_at,

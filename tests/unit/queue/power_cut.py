@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import apsw
-from sqlalchemy.dialects import sqlite
 
 from passevue.queue.connection import Connection
 from passevue.queue.sqlite_settings import prepare_sqlite
@@ -99,7 +98,7 @@ def connect(disk: Disk) -> tuple[Connection, apsw.VFS]:
     raw = apsw.Connection("queue.sqlite", vfs=vfs.name)
     prepare_sqlite(lambda sql: list(raw.execute(sql)))
     raw.execute("PRAGMA locking_mode=EXCLUSIVE")  # no shared memory: one process, as in the kernel's view after a cut
-    return Connection(_Driver(raw), sqlite.dialect(paramstyle="qmark")), vfs
+    return Connection(_Driver(raw)), vfs
 
 
 class _Driver:

@@ -14,8 +14,8 @@ from sqlalchemy import event
 from passevue.errors import StoreError
 from passevue.queue.indexes import metadata
 from passevue.queue.migrate import engine_for, migrate, schema_of, up_to_date
-from passevue.queue.schema import SCHEMA
 from passevue.queue.store import Store
+from passevue.queue.version import SCHEMA
 from tests.unit.queue.far_end import message, publish
 
 Open = Callable[..., Awaitable[Store]]
