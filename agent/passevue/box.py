@@ -31,9 +31,9 @@ from passevue.intake.room import Thresholds
 from passevue.queue.retry import Policy
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.folders import audit_folder, status_folder
-from passevue.status.metrics import Metrics
 from passevue.status.neighbours import Neighbours
 from passevue.status.notify import Watchdog, notify
+from passevue.status.tally import Tally
 from passevue.status.witness import Witness
 from passevue.status.zone_words import ZoneWords
 from passevue.zones.ground import Ground, Running
@@ -181,7 +181,7 @@ class Box:
     def _words(self, ground: Ground) -> ZoneWords:
         """Who reads them is who shows them."""
         folder, zone = status_folder(self.config), zone_name(self._parts)
-        return ZoneWords(ground.metrics, folder, zone, self._clock, reads=Part.PAGE in self._parts)
+        return ZoneWords(ground.tally, folder, zone, self._clock, reads=Part.PAGE in self._parts)
 
     async def _open_store(self) -> "Store":
         from passevue.queue.room import Limits
@@ -197,8 +197,8 @@ class Box:
         config = self.config
         trail = AuditTrail(audit_folder(config), config.box.oid)
         register = Neighbours(status_folder(config), zone_name(self._parts))
-        metrics = Metrics()
-        witness = Witness(trail, register, metrics, str(config.registry.url), self._clock)
+        tally = Tally()
+        witness = Witness(trail, register, tally, str(config.registry.url), self._clock)
         return Ground(
             config,
             self._clock,
@@ -207,7 +207,7 @@ class Box:
             self._meeting,
             trail,
             register,
-            metrics,
+            tally,
             witness,
             self.store,
             leave,

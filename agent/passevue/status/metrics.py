@@ -1,98 +1,58 @@
 """Prometheus metrics: the summary as gauges, and what happened as counters. No identity is ever a label.
 
-Names are stable and described in agent/README.md, which a test checks. One registry for each process: nothing global.
-Where the box is several processes, the page tells the counters of all (`zone_words`).
+Names are stable and described in agent/README.md, which a test checks. Only the page is of this: the other processes
+count (`tally`), and it tells the counters of all (`zone_words`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
 from passevue.status.neighbours import Health
-from passevue.status.zone_words import FRESH, REMEMBERED, Family, Sample, ZoneWord
+from passevue.status.tally import Tally
+from passevue.status.zone_words import FRESH, REMEMBERED, Family, ZoneWord
 
 if TYPE_CHECKING:
     from passevue.status.summary import Summary
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class _Everything(Collector):
     """The last summary as gauges, all zones' counters and words."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
         self.last: Summary | None = None
-        self.words: tuple[ZoneWord, ...] = ()
-        self.own: Callable[[], tuple[Family, ...]] = tuple
+        self._tally = tally
 
     def collect(self) -> Iterator[Metric]:
         if self.last is None:
             return
+        words = self._tally.words
         yield from _of_queue(self.last)
         yield from _of_house(self.last)
         yield from _of_neighbours(self.last)
-        yield from _of_zones(self.last, self.words)
-        others = [word.families for word in self.words[1:] if self.last.at - word.at < FRESH]
-        yield from _summed((self.own(), *others))
+        yield from _of_zones(self.last, words)
+        others = [word.families for word in words[1:] if self.last.at - word.at < FRESH]
+        yield from _summed((self._tally.families(), *others))
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
 
 
 class Metrics:
-    """The metrics of one process. The counters are raised by the box as its parts report."""
+    """All that is shown: `tally` has what this process counts, and what it heard of the others."""
 
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._everything = _Everything()
-        self._everything.own = self.families
+    def __init__(self, tally: Tally | None = None) -> None:
+        self.tally = tally or Tally()
+        self._everything = _Everything(self.tally)
         self._shown = CollectorRegistry()
         self._shown.register(self._everything)
-        self.received = Counter(
-            "passevue_received",
-            "Messages and objects answered, by kind and by the answer given (AA, AE, AR, 0000H, A700H…)",
-            ("kind", "answer"),
-            registry=self._registry,
-        )
-        self.tries = Counter(
-            "passevue_tries",
-            "Requests to the registry, by transaction and outcome (success, network, in-doubt, refused, held)",
-            ("transaction", "outcome"),
-            registry=self._registry,
-        )
-        self.try_seconds = Histogram(
-            "passevue_try_seconds",
-            "Time of a request to the registry",
-            ("transaction",),
-            buckets=SECONDS,
-            registry=self._registry,
-        )
-
-    def families(self) -> tuple[Family, ...]:
-        """What this process has counted."""
-        return tuple(
-            Family(
-                metric.name,
-                metric.type,
-                metric.documentation,
-                tuple(
-                    Sample(one.name, dict(one.labels), one.value)
-                    for one in metric.samples
-                    if not one.name.endswith("_created")
-                ),
-            )
-            for metric in self._registry.collect()
-        )
-
-    def hear(self, words: tuple[ZoneWord, ...]) -> None:
-        """The last words of all zones, this process's own first."""
-        self._everything.words = words
 
     def text(self, summary: "Summary") -> bytes:
         self._everything.last = summary

@@ -17,8 +17,8 @@ from passevue.errors import StoreError, TraceError
 from passevue.status import audit
 from passevue.status.audit import Event, Outcome
 from passevue.status.audit_trail import AuditTrail
-from passevue.status.metrics import Metrics
 from passevue.status.neighbours import Neighbour, Neighbours
+from passevue.status.tally import Tally
 
 if TYPE_CHECKING:  # values that go by: whoever hands them over has them
     from passevue.intake.received import Received, Stored
@@ -30,9 +30,10 @@ log = structlog.get_logger()
 _TRANSACTIONS = {"TD2.1a": "ITI-41", "TD2.1b": "ITI-41", "TD3.3c": "ITI-57"}
 _QUERIES = {"TD3.1b": "urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4", "TD0.2": "PRPA_IN201307UV02"}
 _OUTCOMES = {"ok": "success", "NetworkError": "network", "Failing": "network", "InDoubt": "in-doubt",
-             "CredentialError": "held", "TrustError": "held", "Cancelled": "network"}  # fmt: skip
-_NO_WORD = frozenset({"NetworkError", "InDoubt", "CredentialError", "TrustError", "Cancelled"})
-_MAY_PASS = frozenset({"NetworkError", "InDoubt", "Failing", "CredentialError", "Cancelled"})
+             "CredentialError": "held", "TrustError": "held", "Cancelled": "network",
+             "Crashed": "network"}  # fmt: skip
+_NO_WORD = frozenset({"NetworkError", "InDoubt", "CredentialError", "TrustError", "Cancelled", "Crashed"})
+_MAY_PASS = frozenset({"NetworkError", "InDoubt", "Failing", "CredentialError", "Cancelled", "Crashed"})
 
 
 class Witness:
@@ -42,19 +43,19 @@ class Witness:
         self,
         trail: AuditTrail,
         neighbours: Neighbours,
-        metrics: Metrics,
+        tally: Tally,
         service: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._trail = trail
         self._neighbours = neighbours
-        self._metrics = metrics
+        self._tally = tally
         self._service = service
         self._clock = clock
 
     def message_taken(self, message: "RisMessage", received: "Received") -> None:
         self._neighbours.heard(Neighbour.RIS, str(message.demand), received.received_at)
-        self._metrics.received.labels(str(message.kind), "AA").inc()
+        self._tally.received.add(str(message.kind), "AA")
         patients = (audit.patient("{}^^^&{}&ISO^NH".format(*message.ins)),) if message.ins else ()
         self._note(
             audit.message_received(received.received_at, received.sender, received.peer, str(received.kind), patients)
@@ -64,7 +65,7 @@ class Witness:
         """`said` is the acknowledgement, code and text; or why a connection was broken off."""
         now = self._clock()
         answer = said[:2] if said[:2] in ("AE", "AR") else "none"
-        self._metrics.received.labels("report", answer).inc()
+        self._tally.received.add("report", answer)
         self._neighbours.failed(Neighbour.RIS, f"MLLP {answer}", now)
         self._note(audit.input_refused(now, "MLLP", sender, peer, said))
 
@@ -77,8 +78,8 @@ class Witness:
         """One association, told when it has ended."""
         now = self._clock()
         self._neighbours.heard(Neighbour.MODALITY, "C-STORE", now)
-        self._metrics.received.labels("object", "0000H").inc(sum(stored.studies.values()))
-        self._metrics.received.labels("object", "refused").inc(stored.refused)
+        self._tally.received.add("object", "0000H", amount=sum(stored.studies.values()))
+        self._tally.received.add("object", "refused", amount=stored.refused)
         outcome = Outcome.MINOR if stored.refused else Outcome.SUCCESS
         said = f"{stored.refused} objects refused" if stored.refused else ""
         self._note(audit.objects_received(now, stored.calling_ae, stored.peer, stored.studies, outcome, said))
@@ -93,8 +94,8 @@ class Witness:
     def exchanged(self, exchange: "Exchange") -> None:
         """One try with the registry. An answer that refuses is an answer: the registry is there."""
         now = self._clock()
-        self._metrics.tries.labels(exchange.transaction, _OUTCOMES.get(exchange.result, "refused")).inc()
-        self._metrics.try_seconds.labels(exchange.transaction).observe(exchange.duration_s)
+        self._tally.tries.add(exchange.transaction, _OUTCOMES.get(exchange.result, "refused"))
+        self._tally.try_seconds.took(exchange.duration_s, exchange.transaction)
         if exchange.result in _NO_WORD:
             self._neighbours.failed(Neighbour.DMP, exchange.result, now)
         else:

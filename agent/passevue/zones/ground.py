@@ -12,8 +12,8 @@ from passevue.config import Config
 from passevue.intake.room import Thresholds
 from passevue.queue.retry import Policy
 from passevue.status.audit_trail import AuditTrail
-from passevue.status.metrics import Metrics
 from passevue.status.neighbours import Neighbours
+from passevue.status.tally import Tally
 from passevue.status.witness import Witness
 from passevue.zones.meeting import Meeting
 
@@ -40,7 +40,7 @@ class Ground:
     meeting: Meeting
     trail: AuditTrail
     register: Neighbours
-    metrics: Metrics
+    tally: Tally
     witness: Witness
     kept: "Store | None"
     leave: Leave

@@ -18,6 +18,7 @@ from passevue.national.psc_face import PscDoor
 from passevue.queue.store import Store
 from passevue.status.cards import Cards
 from passevue.status.machine_pages import Desk
+from passevue.status.metrics import Metrics
 from passevue.status.observer import Observer
 from passevue.status.page import Page
 from passevue.status.people import open_people
@@ -89,7 +90,7 @@ def _page(ground: Ground, people: People) -> Page:
     observer = Observer(config, ground.store, ground.register, clock=ground.clock, protections=word)
     zone = ZoneInfo(config.box.timezone)
     sock = ground.passed("page")
-    return Page(config.page, observer.summary, zone, metrics=ground.metrics, people=people, sock=sock)
+    return Page(config.page, observer.summary, zone, metrics=Metrics(ground.tally), people=people, sock=sock)
 
 
 async def _tend(store: Store) -> None:

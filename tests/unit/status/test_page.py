@@ -325,7 +325,7 @@ async def test_the_json_is_the_same_summary() -> None:
 
 async def test_metrics_are_prometheus_text() -> None:
     async with serving(Scene(states.busy())) as (page, session):
-        page._metrics.received.labels("report", "AA").inc()
+        page._metrics.tally.received.add("report", "AA")
         text = await (await session.get("/metrics")).text()
     assert 'passevue_entries{state="ready"} 34.0' in text
     assert 'passevue_neighbour_up{neighbour="dmp"} 0.0' in text

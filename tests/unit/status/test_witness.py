@@ -12,8 +12,8 @@ from passevue.national.registry import Exchange
 from passevue.national.vihf import VihfFacts
 from passevue.status.audit import box_started
 from passevue.status.audit_trail import AuditTrail, verify
-from passevue.status.metrics import Metrics
 from passevue.status.neighbours import Health, Neighbour, Neighbours
+from passevue.status.tally import Tally
 from passevue.status.witness import Witness
 from tests.unit.national.submissions import FACTS
 
@@ -27,7 +27,7 @@ class Seat:
         self.folder = folder / "audit"
         self.trail = AuditTrail(self.folder, "box")
         self.register = Neighbours(folder / "status")
-        self.witness = Witness(self.trail, self.register, Metrics(), "https://dmp.example/v2", lambda: NOW)
+        self.witness = Witness(self.trail, self.register, Tally(), "https://dmp.example/v2", lambda: NOW)
 
     def tell(self, result: str, facts: VihfFacts = FACTS) -> Health:
         self.witness.exchanged(Exchange("TD2.1a", "urn:uuid:1", "10B0127189", facts, "2.25.1", NOW, 0.1, result))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passevue.status.metrics import Metrics
+from passevue.status.tally import Tally
 from passevue.status.zone_words import FRESH, REMEMBERED, ZoneWord, read, resident_bytes, write
 from tests.unit.status.states import trouble
 
@@ -16,17 +17,17 @@ NOW = trouble().at
 
 
 def counting(zone: str, received: int, at: datetime = NOW) -> ZoneWord:
-    metrics = Metrics()
-    metrics.received.labels("report", "AA").inc(received)
-    metrics.tries.labels("ITI-41", "success").inc(0 if zone == "intake" else 2)
-    return ZoneWord(zone, at, 50 << 20, metrics.families())
+    tally = Tally()
+    tally.received.add("report", "AA", amount=received)
+    tally.tries.add("ITI-41", "success", amount=0 if zone == "intake" else 2)
+    return ZoneWord(zone, at, 50 << 20, tally.families())
 
 
 def shown(*words: ZoneWord) -> list[str]:
-    metrics = Metrics()
-    metrics.received.labels("report", "AA").inc(1)
-    metrics.hear((ZoneWord("page", NOW, 1 << 20, ()), *words))
-    return metrics.text(trouble()).decode().splitlines()
+    tally = Tally()
+    tally.received.add("report", "AA")
+    tally.hear((ZoneWord("page", NOW, 1 << 20, ()), *words))
+    return Metrics(tally).text(trouble()).decode().splitlines()
 
 
 def test_counters_of_all_zones_are_added_up() -> None:
