@@ -1,14 +1,15 @@
 """The national network goes away and comes back: what waits goes out once, in order, and nobody needs to act."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from passevue.queue.states import State
-from tests.peers.cabinet import Cabinet
+from tests.peers.cabinet import QUICK, Cabinet
 from tests.peers.dmp import Fault
-from tests.peers.dmp_registry import APPROVED, DEPRECATED
+from tests.peers.dmp_registry import APPROVED, DELETED, DEPRECATED
 from tests.peers.ris import PAT_TROIS, Ask, invented_document_id, invented_exam, invented_person
 
 IN_DOUBT = [
@@ -82,6 +83,29 @@ async def test_nothing_is_sent_again_while_the_look_up_is_away(cabinet: Cabinet,
     cabinet.dmp.fault = None
     await cabinet.settled(1, within_s=60)
     assert len(cabinet.dmp.committed) == 1
+
+
+@pytest.mark.parametrize("ask", [Ask.DELETE, Ask.REPLACE])
+async def test_what_the_registry_took_and_does_not_show_yet_is_waited_for(
+    tmp_path: Path, pki_folder: Path, ask: Ask
+) -> None:
+    """A deletion right behind its publication: not finding it does not mean that the patient has removed it."""
+    exam, first = invented_exam(47), invented_document_id(47, 1)
+    async with Cabinet(tmp_path / "box", pki_folder, policy=replace(QUICK, look_again_s=60)) as cabinet:
+        cabinet.examine(PAT_TROIS, exam)
+        cda = cabinet.cda(PAT_TROIS, exam, document_id=first)
+        await cabinet.send(cda, PAT_TROIS)
+        await cabinet.settled(1)
+        cabinet.dmp.slow_to_show |= set(cabinet.dmp.documents)
+        if ask is Ask.REPLACE:
+            cda = cabinet.cda(PAT_TROIS, exam, document_id=invented_document_id(47, 2), replaces=first, version=2)
+        await cabinet.send(cda, PAT_TROIS, ask, by="mdm")
+        await cabinet.until(lambda found: (State.READY, "network", 1) in found.by_reason)
+        cabinet.dmp.slow_to_show.clear()
+        await cabinet.settled(2)
+        (manifest,) = (one for one in cabinet.dmp.documents.values() if one.mime_type == "application/dicom"
+                       and one.status != APPROVED)  # fmt: skip
+        assert manifest.status == (DELETED if ask is Ask.DELETE else DEPRECATED)
 
 
 async def test_refused_certificate_holds_and_burns_no_try(cabinet: Cabinet) -> None:

@@ -129,6 +129,7 @@ class DmpPeer:
         self.messages_seen: set[str] = set()
         self.unknown_patients: set[str] = set()  # CX: XDSUnknownPatientId, TD0.2 answers NF
         self.closed_patients: set[str] = set()  # CX: TD0.2 says closed
+        self.slow_to_show: set[str] = set()  # uniqueIds that it has, and does not find yet
 
     # Switches and ledgers
 
@@ -278,7 +279,8 @@ class DmpPeer:
             slot.get("name", ""): slot.findtext(f"{{{RIM}}}ValueList/{{{RIM}}}Value", "")
             for slot in query.iterfind(f"{{{RIM}}}Slot")
         }
-        seen = [one for one in self.documents.values() if one.status != DELETED and one.patient == vihf.patient]
+        shown = [one for one in self.documents.values() if one.unique_id not in self.slow_to_show]
+        seen = [one for one in shown if one.status != DELETED and one.patient == vihf.patient]
         if query.get("id") == GET_DOCUMENTS:
             unique, entry = slots.get("$XDSDocumentEntryUniqueId"), slots.get("$XDSDocumentEntryEntryUUID")
             wanted = _values(unique or entry or "")

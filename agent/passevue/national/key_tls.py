@@ -115,7 +115,12 @@ class KeyTls:
         context = await asyncio.to_thread(self._open_context)
         key, operation = tls_key_of(signing, asyncio.get_running_loop(), by.chain)
         thread = TlsThread(context, key, operation, connect_timeout_s=self._connect_timeout_s)
-        await thread.__aenter__()
+        opening = asyncio.ensure_future(thread.__aenter__())
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:  # whoever asked has gone; the thread would live on
+            opening.add_done_callback(lambda done: None if done.exception() else self._end(thread))
+            raise
         return thread
 
     def leave(self, by: OpensTls) -> None:
@@ -125,9 +130,12 @@ class KeyTls:
             return
         held.left = True
         if held.thread is not None:
-            task = asyncio.get_running_loop().create_task(held.thread.close(CardAbsent(_GONE)))
-            self._gone.add(task)
-            task.add_done_callback(self._gone.discard)
+            self._end(held.thread)
+
+    def _end(self, thread: TlsThread) -> None:
+        task = asyncio.get_running_loop().create_task(thread.close(CardAbsent(_GONE)))
+        self._gone.add(task)
+        task.add_done_callback(self._gone.discard)
 
     def retire(self, by: OpensTls) -> None:
         """Nothing more is asked in this name: its connections end with what is under way."""

@@ -6,13 +6,16 @@ This is the queue's `Work`. Rules:
 - nothing left in the study, or its last report deleted: the manifest is withdrawn, in the name of the patient and the
   structure that it was published for: nobody else may, and a look-up in another name would find nothing;
 - a deletion is carried out whatever else its message lacks: what was published must not outlive its report;
-- the entryUUID of what is replaced or withdrawn is looked up at the try, as the registry gives a new one each time;
+- the entryUUID of what is replaced or withdrawn is looked up at the try, as the registry gives a new one each time; a
+  registry may show a document a while after it took it: what was published just now and is not found is asked again;
 - images rejected for the patient's safety leave at once (kos.md § 10, 113037): while the PACS is away, by what stands;
 - a document that the patient has archived is withdrawn as such: INDIRECTE mode is not told the status (dmp-xds.md
   § 1.2), so a refusal of `Approved` is answered with `Archived` (§ 6).
 """
 
 import asyncio
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -20,6 +23,7 @@ from typing import Protocol
 
 from passevue.document.header import Exam, Report
 from passevue.document.kos import same_content
+from passevue.document.kos_header import read_kos_header
 from passevue.document.kos_study import standing_study
 from passevue.document.record import Record, record_of
 from passevue.document.request import Action, Request, publishable, read_request, same_exam
@@ -42,6 +46,8 @@ from passevue.queue.archive import Archived, ArchiveState
 from passevue.queue.work import Answer, Entry, Nothing, Submission, Transaction
 
 SAFETY = "113037"  # Rejected for Patient Safety Reasons
+SHOWN_AFTER_S = 120.0  # as long as the queue waits before it looks up again
+_TAKEN_KEPT = 1_000  # at four a second after an outage: more than that time's
 
 
 class Archive(Protocol):
@@ -51,7 +57,12 @@ class Archive(Protocol):
 
 
 class Publication:
-    """`queue.work.Work` on a PACS, an archive and a registry. `clock` gives an aware now."""
+    """`queue.work.Work` on a PACS, an archive and a registry.
+
+    Args:
+        clock: aware now.
+        shown_after_s: how long a registry may take to show what it took.
+    """
 
     def __init__(
         self,
@@ -63,6 +74,7 @@ class Publication:
         realm: str,
         clock: Callable[[], datetime],
         in_person: InPerson | None = None,
+        shown_after_s: float = SHOWN_AFTER_S,
     ) -> None:
         self._pacs = pacs
         self._archive = archive
@@ -72,6 +84,8 @@ class Publication:
         self._realm = realm
         self._clock = clock
         self._in_person = in_person or InPerson()
+        self._shown_after_s = shown_after_s
+        self._taken: OrderedDict[str, float] = OrderedDict()  # uniqueIds that the registry took just now, by when
 
     # What an entry becomes
 
@@ -225,6 +239,7 @@ class Publication:
 
     async def send(self, submission: Submission) -> Answer:
         answer = await self._send(submission)
+        self._note_taken(submission)
         self._settled(submission)
         return answer
 
@@ -247,6 +262,12 @@ class Publication:
         self._settled(submission)
         return Answer("found", entry_uuid=found)
 
+    def _note_taken(self, submission: Submission) -> None:
+        if submission.kos:
+            self._taken[submission.document_unique_id] = time.monotonic()
+        while len(self._taken) > _TAKEN_KEPT:
+            self._taken.popitem(last=False)
+
     def _settled(self, submission: Submission) -> None:
         number = VihfFacts.from_bytes(submission.vihf).consent
         if number is not None:
@@ -266,6 +287,9 @@ class Publication:
     async def _change(self, submission: Submission) -> Answer:
         """TD2.1b or TD3.3c on the current entryUUID of what is replaced or withdrawn."""
         target = await self._find(submission, submission.replaces_unique_id or "")
+        taken_at = self._taken.get(submission.replaces_unique_id or "")
+        if target is None and taken_at is not None and time.monotonic() - taken_at < self._shown_after_s:
+            raise NetworkError("the registry does not show yet what it took just now")
         if submission.transaction is Transaction.TD3_3C:
             if target is None:  # removed already, by the patient or another software: closed, no error (§ 6)
                 return Answer("gone")
@@ -294,12 +318,11 @@ class Publication:
 
     async def _is_anothers(self, submission: Submission) -> bool:
         """Whether what is replaced was published for another structure than the one that replaces it."""
-        note = await asyncio.to_thread(read_key_object, submission.kos)
-        for study_uid in {one.StudyInstanceUID for one in note.references}:
-            archived = await self._archive.get(study_uid)
-            if archived is not None and archived.document_unique_id == submission.replaces_unique_id:
-                return bool(archived.structure) and archived.structure != submission.structure
-        return False
+        header = await asyncio.to_thread(read_kos_header, submission.kos)
+        archived = await self._archive.get(header.study_uid)
+        if archived is None or archived.document_unique_id != submission.replaces_unique_id:
+            return False
+        return bool(archived.structure) and archived.structure != submission.structure
 
     async def _find(self, submission: Submission, unique_id: str, facts: VihfFacts | None = None) -> str | None:
         facts = facts or VihfFacts.from_bytes(submission.vihf)

@@ -55,6 +55,7 @@ from passevue.queue.work import Answer, Submission
 MAX_CONNECTIONS = 8  # per structure: twice the default lanes, for look-ups beside publications
 KEEP_ALIVE_S = 15.0  # shorter than a server's, so that a stale connection seldom puts a try in doubt
 DUPLICATE_TRIES = 5  # a duplicate that no look-up finds, then a person (dmp-xds.md § 10)
+BRIEF_BYTES = 256 << 10  # of an answer, read in some milliseconds; a longer one does not hold the loop
 _DUPLICATES_KEPT = 10_000
 
 T = TypeVar("T")
@@ -66,7 +67,8 @@ log = structlog.get_logger()
 class Exchange:
     """One try on the wire, for the audit trail (dmp-xds.md § 11): `facts` name the patient, so it goes nowhere else.
 
-    `result` is `ok` or the class of the error in the tree; `code` what the DMP said, where it said something.
+    `result` is `ok`, the class of the error in the tree, `Cancelled`, or `Crashed` for one that is none of ours; `code`
+    what the DMP said, where it said something.
     """
 
     transaction: str
@@ -260,8 +262,8 @@ class Registry:
         except BoxError as err:
             result, code = _kind(err), getattr(err, "code", "")
             raise
-        except asyncio.CancelledError:
-            result = "Cancelled"
+        except BaseException as err:  # cancelled, or a fault of ours: whatever it is, it is not `ok`
+            result = "Cancelled" if isinstance(err, asyncio.CancelledError) else "Crashed"
             raise
         finally:
             duration_s = round(time.monotonic() - start, 3)
@@ -315,7 +317,11 @@ class Registry:
             outcome.raise_for_status(response.status, retry_after_s, mutation=mutation)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise Unreadable("expected an answer without compression")
-        message = read_message(response.headers["Content-Type"], await bounded(response))
+        content_type, body = response.headers["Content-Type"], await bounded(response)
+        if len(body) > BRIEF_BYTES:
+            message = await asyncio.to_thread(read_message, content_type, body)
+        else:
+            message = read_message(content_type, body)
         _check_belongs(message, request)
         if response.status != 200 and message.fault is None:
             raise Unreadable(f"HTTP {response.status} with SOAP that is no fault")

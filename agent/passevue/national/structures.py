@@ -190,18 +190,27 @@ class Structures:
             self.problem = err
             return False
         self.problem = None
-        if changed:
-            log.info("certificates_renewed", structures=changed)
         return changed > 0
 
     def _renew(self) -> int:
-        changed = 0
+        """How many were taken anew. One whose files are wrong keeps none of the others from it; the first is raised."""
+        changed: list[int] = []
+        wrong: list[BoxError] = []
         for position, struct_id in enumerate(self._order):
             settings = self._settings[struct_id]
-            if self._fingerprint(self._files(settings)) != self._seen.get(struct_id):
+            if self._fingerprint(self._files(settings)) == self._seen.get(struct_id):
+                continue
+            try:
+                self._servers.load()  # before a context believes new authorities, whose lists are not looked at yet
                 self._load_one(position, settings)
-                changed += 1
-        return changed
+                changed.append(position)
+            except BoxError as err:
+                wrong.append(err)
+        if changed:
+            log.info("certificates_renewed", structures=len(changed))
+        if wrong:
+            raise wrong[0]
+        return len(changed)
 
     # Reading one structure
 

@@ -108,8 +108,11 @@ async def _publishing(
     pacs = WatchedPacs(await asyncio.to_thread(open_pacs, config.pacs, images), witness)
     maker = Maker(box.manufacturer, str(box.retrieve_url).rstrip("/"), box.timezone)
     origin = Origin(maker, box.oid, settings.digest)
-    work = Publication(pacs, store.archive, registry, structures, origin, box.realm, ground.clock, in_person)
     policy = ground.policy or Policy(absent_after_s=config.queue.absent_study_h * 3600.0)
+    work = Publication(
+        pacs, store.archive, registry, structures, origin, box.realm, ground.clock, in_person,
+        shown_after_s=policy.look_again_s,
+    )  # fmt: skip
     pause = Pause(box.data_dir, ground.clock)
     dispatcher = Dispatcher(
         store,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from passevue.document.header import Exam
 from passevue.document.kos import Maker, build_kos, same_content
+from passevue.document.kos_header import read_kos_header
 from passevue.document.kos_study import standing_study
 from passevue.document.patient import Identifier
 from passevue.document.study import check, without
@@ -114,3 +115,10 @@ def test_any_labels_come_back_or_none_does(
     found = back(kos)
     if found is not None:
         assert same_content(kos, build_kos(found, report(), exam(), MAKER, IDENTITY, NOW))
+
+
+def test_a_manifest_longer_than_any_note_still_says_its_study_and_is_not_read_back() -> None:
+    """What bounds a stranger's note bounds ours too: such a study waits for its PACS."""
+    kos = made(study(*(series(number, 2_000) for number in range(1, 7))))
+    assert read_kos_header(kos).study_uid == study().StudyInstanceUID
+    assert back(kos) is None

@@ -1,6 +1,8 @@
 """Requests in a person's own name: what the card signs, what the DMP peer refuses, what a card that leaves undoes."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from passevue.card.signer import Signer
 from passevue.errors import CardAbsent, CredentialError, Failing, InDoubt, Refused
 from passevue.national.personal import InPerson, PersonalSigner, direct_facts
 from passevue.national.psc_claims import Situation
-from passevue.national.registry import Registry
+from passevue.national.registry import Exchange, Registry
 from passevue.national.structures import Structures
 from passevue.national.vihf import Mode
 from tests.peers.card import Holder, Profile
@@ -74,6 +76,45 @@ async def test_one_connection_serves_all_that_a_person_asks(
     assert await registry.find("1.2.3", STRUCTURE, card.facts) is None
     assert [(one.mode, one.client) for one in dmp.requests] == [("DIRECTE", FACTS.name_id)] * 2
     assert (card.sign.signatures, card.tls.signatures) == (2, 1)
+
+
+async def test_a_try_that_ends_by_a_fault_of_ours_is_never_told_as_a_success(
+    dmp: DmpPeer, structures: Structures, settings: Settings, in_person: InPerson, card_keys: CardKeys
+) -> None:
+    class Broken(CpsSigner):
+        async def sign(self, data: bytes, hash_name: str) -> bytes:
+            raise RuntimeError("a fault of the program")
+
+    told: list[Exchange] = []
+    card = Card(card_keys, card_keys)
+    person = replace(card.person, signer=Broken(card.sign))
+    in_person.choose(1, person)
+    async with Registry(settings(dmp.url), structures, "1.2.250.1.999.1", told.append, in_person=in_person) as registry:
+        with pytest.raises(RuntimeError):
+            await registry.patient_status(STRUCTURE, card.facts)
+    assert [one.result for one in told] == ["Crashed"]
+
+
+async def test_connections_that_are_given_up_while_they_open_leave_no_thread(
+    dmp: DmpPeer, structures: Structures, settings: Settings, in_person: InPerson, card_keys: CardKeys
+) -> None:
+    for _ in range(5):
+        card = Card(card_keys, card_keys)
+        in_person.choose(1, card.person)
+        async with Registry(settings(dmp.url), structures, "1.2.250.1.999.1", in_person=in_person) as registry:
+            asking = asyncio.create_task(registry.patient_status(STRUCTURE, card.facts))
+            while not asking.done() and not card_threads():  # noqa: ASYNC110 - nothing tells of a thread
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+    deadline = time.monotonic() + 20
+    while card_threads():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def card_threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name == "card-tls"]
 
 
 async def test_the_connection_and_the_assertion_are_of_one_card(

@@ -12,7 +12,7 @@ from passevue import config
 from passevue.card.signer import Signer
 from passevue.errors import InDoubt, NetworkError
 from passevue.national import wire
-from passevue.national.registry import Registry
+from passevue.national.registry import BRIEF_BYTES, Registry
 from passevue.national.structures import Structures
 from tests.peers import dmp_answers as answers
 from tests.peers.dmp import ANSWER_ACTION, PUBLISH
@@ -76,6 +76,17 @@ async def test_the_script_itself_is_a_success(
     pki: Pki, structures: Structures, settings: Settings, signer: Signer
 ) -> None:
     assert (await publish(pki, structures, settings, signer, soap())).endswith(":Success")
+
+
+async def test_a_long_answer_is_read_like_a_short_one(
+    pki: Pki, structures: Structures, settings: Settings, signer: Signer
+) -> None:
+    """Off the loop, which a few MiB of XML would hold."""
+
+    def long(good: bytes) -> bytes:
+        return soap()(good.replace(b"<soap:Body>", b"<soap:Body><!--" + b"x" * BRIEF_BYTES * 4 + b"-->"))
+
+    assert (await publish(pki, structures, settings, signer, long)).endswith(":Success")
 
 
 BAD: dict[str, Script] = {

@@ -194,6 +194,29 @@ async def test_a_renewed_certificate_is_taken_without_a_restart(pki: Pki, keys: 
     assert made.get(STRUCTURE).ssl_context is not before.ssl_context
 
 
+async def test_one_structure_whose_files_are_wrong_keeps_no_other_from_its_new_ones(
+    pki: Pki, keys: StructurePaths, tmp_path: Path
+) -> None:
+    other = pki.structure("10B0999999")
+    wrong = replace(keys, sign_key=tmp_path / "first.key")
+    files = replace(other, sign_certificate=tmp_path / "s.pem", sign_key=tmp_path / "s.key")
+    old, new = (pki.leaf(Family.ORG_SIGN, other.id, common_name=name) for name in ("ancien", "nouveau"))
+    shutil.copy(keys.sign_key, wrong.sign_key)
+    shutil.copy(old.certificate, files.sign_certificate)
+    shutil.copy(old.key, files.sign_key)
+    both = [config.Structure(**one.as_config()) for one in (wrong, files)]
+    made = Structures(both, servers_of(pki), "test")
+    await asyncio.to_thread(made.load)
+    wrong.sign_key.write_text("not a key")
+    shutil.copy(new.certificate, files.sign_certificate)
+    shutil.copy(new.key, files.sign_key)
+    assert not await made.renew()
+    assert isinstance(made.problem, ConfigError)
+    assert made.problem.key == "structures.0.sign_key"
+    assert made.get(other.id).sign.certificate == new.load()[0]
+    assert made.get(keys.id)
+
+
 async def test_keys_that_vanish_leave_the_old_ones_in_use(pki: Pki, keys: StructurePaths, tmp_path: Path) -> None:
     files = replace(keys, sign_key=tmp_path / "s.key")
     shutil.copy(keys.sign_key, files.sign_key)
