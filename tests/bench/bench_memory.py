@@ -1,9 +1,9 @@
 """Memory of the box at rest, as the appliance runs it: four processes, with all that a centre has configured.
 
-The zones are started as systemd starts them (`passevue run --part …`), meet, and are left alone. Counted is the
-proportional set size (PSS) that the kernel gives for each process: its own pages, and its share of those it has in
-common with others; the sum is what the four take together. Beside them: Orthanc at rest, and a Python process that has
-done no more than `import aiohttp` and answer one request.
+The zones are started as systemd starts them (`passevue run --part …`), meet, and are left alone. Counted is what they
+would give back if all four ended: the pages of each alone, and once what they have in common with one another, which
+are the programs' own files. (PSS, the kernel's own share-out, would depend on what else runs on this machine.) Beside
+them, counted alike: four Python processes that have done no more than `import aiohttp` and listen; Orthanc.
 
 By hand, every zone with its figures: python -m tests.bench.bench_memory
 """
@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,27 +41,47 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
 
 @dataclass(frozen=True)
 class Size:
-    """In MiB: `pss` counts pages that processes share once, `rss` in each, `own` are those of this process alone."""
+    """Of one process, in MiB: `own` pages are its alone; `shared` by the file that they are of."""
 
-    pss: float
-    rss: float
     own: float
+    shared: Mapping[str, float]
+
+    @property
+    def whole(self) -> float:
+        return self.own + sum(self.shared.values())
 
 
 def size_of(pid: int) -> Size:
-    """Of a process, as the kernel says (proc(5), smaps_rollup)."""
-    found = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]:
-        name, amount, _ = line.split()
-        found[name] = int(amount) / 1024
-    return Size(found["Pss:"], found["Rss:"], found["Private_Clean:"] + found["Private_Dirty:"])
+    """As the kernel says (proc(5), smaps)."""
+    own, file = 0.0, ""
+    shared: dict[str, float] = {}
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        name, *rest = line.split()
+        if not name.endswith(":"):
+            file = rest[4] if len(rest) > 4 else ""
+        elif name in ("Private_Clean:", "Private_Dirty:"):
+            own += int(rest[0]) / 1024
+        elif name in ("Shared_Clean:", "Shared_Dirty:"):
+            shared[file] = shared.get(file, 0.0) + int(rest[0]) / 1024
+    return Size(own, shared)
+
+
+def together(sizes: Iterable[Size]) -> float:
+    """What processes take that have nobody else to share with."""
+    common: dict[str, float] = {}
+    own = 0.0
+    for size in sizes:
+        own += size.own
+        for file, amount in size.shared.items():
+            common[file] = max(common.get(file, 0.0), amount)
+    return own + sum(common.values())
 
 
 def figures() -> Iterator[Figure]:
     zones, peers = asyncio.run(_measure())
     for part, size in zones.items():
-        yield Figure(f"memory of zone {part} at rest", "MiB", size.pss, "", True)
-    total = sum(size.pss for size in zones.values())
+        yield Figure(f"memory of zone {part} at rest, its own pages", "MiB", size.own, "", True)
+    total = together(zones.values())
     yield Figure("memory of all zones at rest", "MiB", total, f"≤ {AT_MOST_MIB} MiB", total <= AT_MOST_MIB, peers)
 
 
@@ -118,8 +138,8 @@ async def _said(log: Path, word: str) -> None:
 
 
 async def _peers(folder: Path) -> AsyncIterator[tuple[str, float]]:
-    port = free_port()
-    yield "one bare aiohttp server", await _alone(port, [sys.executable, "-c", HELLO, str(port)])
+    ports = [free_port() for _ in Part]
+    yield "four bare aiohttp servers", await _at_rest([([sys.executable, "-c", HELLO, str(at)], at) for at in ports])
     if await asyncio.to_thread(Path(ORTHANC).exists):
         port = free_port()
         settings = {
@@ -129,37 +149,45 @@ async def _peers(folder: Path) -> AsyncIterator[tuple[str, float]]:
             "HttpPort": port,
             "Plugins": [],
         }
-        (path := folder / "orthanc.json").write_text(json.dumps(settings), encoding="utf-8")
-        yield "Orthanc", await _alone(port, [ORTHANC, str(path)])
+        path = folder / "orthanc.json"
+        await asyncio.to_thread(path.write_text, json.dumps(settings), encoding="utf-8")
+        yield "Orthanc", await _at_rest([([ORTHANC, str(path)], port)])
 
 
-async def _alone(port: int, command: list[str]) -> float:
-    """PSS of a program at rest after it has taken a connection."""
+async def _at_rest(programs: list[tuple[list[str], int]]) -> float:
+    """What programs take together once each has taken a connection at its port."""
     null = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command, stdout=null, stderr=null)
+    running = [await asyncio.create_subprocess_exec(*command, stdout=null, stderr=null) for command, _ in programs]
     try:
-        for _ in range(UP_WITHIN_S * 10):
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.1)
-                continue
-            writer.close()
-            break
+        for _, port in programs:
+            await _taken(port)
         await asyncio.sleep(REST_S / 2)
-        return size_of(process.pid).pss
+        return together(size_of(process.pid) for process in running)
     finally:
-        process.terminate()
-        await process.wait()
+        for process in running:
+            process.terminate()
+            await process.wait()
+
+
+async def _taken(port: int) -> None:
+    for _ in range(UP_WITHIN_S * 10):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.1)
+            continue
+        writer.close()
+        return
+    raise TimeoutError(f"nobody listens at {port}")
 
 
 async def main() -> None:
     sizes, peers = await _measure()
     for part, size in sizes.items():
-        print(f"{part:10} pss {size.pss:6.1f}  rss {size.rss:6.1f}  own {size.own:6.1f} MiB")
-    print(f"{'together':10} pss {sum(size.pss for size in sizes.values()):6.1f}")
-    for name, pss in peers.items():
-        print(f"{name}: pss {pss:.1f}")
+        print(f"{part:10} own {size.own:6.1f}  whole {size.whole:6.1f} MiB")
+    print(f"{'together':10} {together(sizes.values()):6.1f} MiB")
+    for name, total in peers.items():
+        print(f"{name}: {total:.1f} MiB")
 
 
 if __name__ == "__main__":

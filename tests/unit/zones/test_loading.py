@@ -1,0 +1,116 @@
+"""What each zone's process holds in memory: these libraries and no other. A list that may shrink.
+
+A zone is started as systemd starts it, on a store that is there, and says at its end what it has loaded.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from passevue.config import load as load_config
+from passevue.queue.store import Store
+from passevue.zones.loading import load
+from passevue.zones.part import Part
+from tests.peers.pki import Pki
+
+ALL = {
+    "annotated_types",
+    "passevue",
+    "pydantic",
+    "pydantic_core",
+    "structlog",
+    "typing_extensions",
+    "typing_inspection",
+}
+ALL |= {"uvloop"}
+HTTP = {
+    "aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl",
+    "cryptography",
+}  # fmt: skip
+HOLDS = {
+    Part.INTAKE: ALL | {"lxml", "pybase64"},
+    Part.NATIONAL: ALL | HTTP | {"lxml", "pybase64", "joserfc"},
+    Part.PAGE: ALL | HTTP | {"lxml", "pybase64", "joserfc", "jinja2", "markupsafe", "prometheus_client"},
+    Part.HOST: ALL | HTTP | {"dbus_fast", "smartcard"},
+}
+PROGRAM = """
+import atexit, sys
+def tell():
+    found = {name.partition(".")[0] for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
+    print("LOADED", *sorted(found - set(sys.stdlib_module_names)), file=sys.stderr, flush=True)
+atexit.register(tell)
+from passevue.__main__ import main
+main()
+"""
+AIDS = {"cython_runtime", "swig_runtime_data5", "sitecustomize", "usercustomize"}  # of no file of their own
+
+
+@pytest.fixture
+async def configuration(tmp_path: Path) -> Path:
+    """Of a box that has been started before."""
+    pki = Pki(tmp_path / "pki")
+    keys = "\n".join(f'{name} = "{path}"' for name, path in pki.structure("1750000000").as_config().items())
+    path = tmp_path / "passevue.toml"
+    text = f"""
+        [box]
+        name = "Boîtier d'essai"
+        data_dir = "data"
+        oid = "1.2.250.1.999.1"
+        realm = "test"
+        retrieve_url = "https://db.essai.example/wado"
+        [registry]
+        url = "https://127.0.0.1:9"
+        authority = "{pki.authority}"
+        lps_homologation = "ESSAI-0001"
+        [[structures]]
+        {keys}
+        [ris]
+        port = 0
+        [modality]
+        port = 0
+        [page]
+        port = 0
+    """
+    await asyncio.to_thread(path.write_text, text, encoding="utf-8")
+    config = await asyncio.to_thread(load_config, path)
+    await (await Store.open(config.queue, config.box.data_dir)).close()
+    return path
+
+
+@pytest.mark.parametrize("part", list(Part))
+async def test_a_zone_holds_its_own_libraries_and_no_other(part: Part, configuration: Path) -> None:
+    words = ("run", "--config", str(configuration), "--part", part, "--sockets", str(configuration.parent))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, *words, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    said = b""
+    try:
+        async with asyncio.timeout(120):
+            while b"event=box_ready" not in said:
+                line = await process.stderr.readline()
+                assert line, said.decode()
+                said += line
+            process.terminate()
+            said += await process.stderr.read()
+            assert await process.wait() == 0, said.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    (told,) = (line for line in said.decode().splitlines() if line.startswith("LOADED "))
+    found = {name for name in told.split()[1:] if not name.startswith("_")} - AIDS
+    assert found <= HOLDS[part]
+    assert "passevue" in found
+
+
+def test_the_environment_is_as_before_once_zones_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    load((Part.HOST,))
+    assert "SSL_CERT_FILE" not in os.environ
+    monkeypatch.setenv("SSL_CERT_FILE", "/somewhere")
+    load((Part.HOST,))
+    assert os.environ["SSL_CERT_FILE"] == "/somewhere"
