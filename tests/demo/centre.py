@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -46,7 +47,8 @@ class Centre:
         await self._ready()
 
     async def open_neighbours(self) -> None:
-        """All but the box: its configuration is written."""
+        """All but the box: its configuration is written, and the revocation lists are there as if fetched before."""
+        shutil.copytree(self.pki.lists, self.folder / "data/crl/test", dirs_exist_ok=True)
         await self.pacs.__aenter__()
         await self.dmp.start()
         await self.people.open()

@@ -7,8 +7,9 @@
         ans.url("/CRL/ACI-FO-PP-TEST.crl")
     ans.fault = Fault.SLOW                    # what may go wrong between a box and the ANS
 
-By hand: `python -m tests.peers.ans FOLDER [--realm test] [--port 8091]` makes a persons' authority there, serves its
-lists and prints the `[trust]` and `[crl]` sections that believe in it.
+By hand: `python -m tests.peers.ans FOLDER [--servers KEYS] [--realm test] [--port 8091]` makes a persons' authority
+there, serves its lists, and those of the authority in KEYS (that of `dmp` and `psc` by hand), and prints the `[trust]`
+and `[crl]` sections that believe in them.
 """
 
 import argparse
@@ -178,13 +179,11 @@ def lists_of(made: Persons | Pki) -> dict[str, Lists]:
     }
 
 
-async def _by_hand(folder: Path, realm: str, port: int) -> None:
+async def _by_hand(folder: Path, servers: Path | None, realm: str, port: int) -> None:
     persons = Persons(folder, realm)
-    ans = Ans(port)
-    for number, (_, lists) in enumerate(lists_of(persons).items()):
-        ans.serve(f"/CRL/{number}.crl", lists.make())
-    async with ans:
-        names = ", ".join(f'"{name}" = "{ans.url(f"/CRL/{at}.crl")}"' for at, name in enumerate(lists_of(persons)))
+    lists = lists_of(persons) | (lists_of(Pki(servers, realm)) if servers is not None else {})
+    async with Ans(port) as ans:
+        names = ", ".join(f'"{name}" = "{url}"' for name, url in ans.serve_all(lists).items())
         print(f'[trust]\nauthority = "{persons.authority}"\n\n[crl]\nurls = {{ {names} }}', flush=True)
         await asyncio.Event().wait()
 
@@ -194,10 +193,11 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m tests.peers.ans", description=__doc__.split("\n")[0] if __doc__ else ""
     )
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--servers", type=Path, help="folder of the authority of the DMP and Pro Santé Connect")
     parser.add_argument("--realm", choices=("test", "production"), default="test")
     parser.add_argument("--port", type=int, default=8091)
     options = parser.parse_args(arguments)
-    asyncio.run(_by_hand(options.folder, options.realm, options.port))
+    asyncio.run(_by_hand(options.folder, options.servers, options.realm, options.port))
 
 
 if __name__ == "__main__":
