@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -30,12 +30,12 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-import aiohttp
 import structlog
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from passevue import config
+from passevue.card.clear_get import pieces
 from passevue.card.crl import Crl, der_name, read_crl
 from passevue.errors import BoxError, NetworkError, TrustError, Unreadable
 
@@ -53,7 +53,6 @@ _RETRY = timedelta(minutes=15)
 _RETRY_WANTED = timedelta(minutes=1)  # something waits for it
 _AGING = timedelta(hours=24)  # four fetches missed
 _LOOK_S = 60.0
-_PIECE = 1 << 16
 
 log = structlog.get_logger()
 
@@ -197,25 +196,19 @@ class CrlStore:
             log.info("crl_fetched", title=kept.name, count=crl.count)
 
     async def _download(self, url: str, part: Path) -> None:
-        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
         try:
-            async with (
-                aiohttp.ClientSession(
-                    timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
-                ) as session,
-                session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response,
-            ):
-                if response.status != 200:
-                    raise NetworkError(f"expected 200 for a CRL, got {response.status}", hint=_AWAY)
-                await self._stream(response, part)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as err:
-            raise NetworkError(f"no CRL came: {type(err).__name__}", hint=_AWAY) from err
+            async with asyncio.timeout(self._settings.timeout_s), contextlib.aclosing(pieces(url)) as coming:
+                await self._stream(coming, part)
+        except NetworkError as err:
+            raise NetworkError(err.message, hint=_AWAY) from err
+        except TimeoutError as err:
+            raise NetworkError("no CRL came in time", hint=_AWAY) from err
 
-    async def _stream(self, response: aiohttp.ClientResponse, part: Path) -> None:
+    async def _stream(self, coming: AsyncGenerator[bytes], part: Path) -> None:
         size = 0
         file = await asyncio.to_thread(_open_part, part)
         try:
-            async for piece in response.content.iter_chunked(_PIECE):
+            async for piece in coming:
                 size += len(piece)
                 if size > self._settings.max_bytes:
                     raise Unreadable(f"the CRL is longer than {self._settings.max_bytes} bytes", hint=_HUGE)

@@ -23,12 +23,13 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from passevue.card.tls_key import PrivateOperation, TlsKey, use_key
 from passevue.errors import BoxError, CardAbsent, CardFault, CredentialError, NetworkError, TrustError, Unreadable
+
+if TYPE_CHECKING:  # loaded by who opens such connections, not by who only gives the key
+    import aiohttp
 
 MAX_ANSWER_BYTES = 32 << 20
 MAX_CONNECTIONS = 4  # a person at the box asks for one thing at a time; a publication for two
@@ -177,7 +178,7 @@ class TlsThread:
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, _END_S)
 
-    async def run(self, work: Callable[[aiohttp.ClientSession], Coroutine[Any, Any, T]]) -> T:
+    async def run(self, work: "Callable[[aiohttp.ClientSession], Coroutine[Any, Any, T]]") -> T:
         """The outcome of `work(session)`, which runs on the thread's loop and must touch nothing of the main one.
 
         Raises:
@@ -214,6 +215,8 @@ class TlsThread:
             NetworkError: no answer came, or not in time.
             Unreadable: the answer is longer than `max_bytes`.
         """
+
+        import aiohttp
 
         async def work(session: aiohttp.ClientSession) -> HttpAnswer:
             async with (
@@ -256,6 +259,8 @@ class TlsThread:
             self._started.set_exception(err)
 
     async def _serve(self) -> None:
+        import aiohttp
+
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         connector = aiohttp.TCPConnector(ssl=self._context, limit=self._connections, keepalive_timeout=_KEEP_ALIVE_S)
@@ -283,8 +288,10 @@ class TlsThread:
                     await asyncio.sleep(0.005)
         await asyncio.sleep(0)
 
-    async def _told(self, work: Callable[[aiohttp.ClientSession], Coroutine[Any, Any, T]]) -> T:
+    async def _told(self, work: "Callable[[aiohttp.ClientSession], Coroutine[Any, Any, T]]") -> T:
         """`work`, with the key's own words where the key is why it failed."""
+        import aiohttp
+
         try:
             return await work(self._session)
         except asyncio.CancelledError:
@@ -297,7 +304,7 @@ class TlsThread:
             raise
 
 
-async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _bounded(response: "aiohttp.ClientResponse", max_bytes: int) -> bytes:
     content = bytearray()
     async for piece in response.content.iter_any():
         content += piece

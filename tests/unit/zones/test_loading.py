@@ -28,13 +28,14 @@ ALL = {
 ALL |= {"uvloop"}
 HTTP = {
     "aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl",
-    "cryptography",
 }  # fmt: skip
 HOLDS = {
     Part.INTAKE: ALL | {"lxml", "pybase64"},
-    Part.NATIONAL: ALL | HTTP | {"lxml", "pybase64", "joserfc"},
-    Part.PAGE: ALL | HTTP | {"lxml", "pybase64", "joserfc", "jinja2", "markupsafe", "prometheus_client"},
-    Part.HOST: ALL | HTTP | {"dbus_fast", "smartcard"},
+    Part.NATIONAL: ALL | HTTP | {"cryptography", "lxml", "pybase64", "joserfc"},
+    Part.PAGE: ALL
+    | HTTP
+    | {"cryptography", "lxml", "pybase64", "joserfc", "jinja2", "markupsafe", "prometheus_client"},
+    Part.HOST: ALL | {"cryptography", "dbus_fast", "smartcard"},
 }
 PROGRAM = """
 import atexit, sys
