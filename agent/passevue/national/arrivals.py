@@ -22,6 +22,7 @@ from passevue.intake.retention import Holding
 from passevue.queue.archive import Archived, ArchiveState
 
 LOOK_EVERY_S = 5.0
+UNPUBLISHED_AGAIN = timedelta(minutes=1)  # a month of studies whose report never comes is not asked for at each look
 
 log = structlog.get_logger()
 
@@ -65,6 +66,7 @@ class Arrivals:
         self._quiet = quiet
         self._clock = clock
         self._seen: dict[str, datetime] = {}  # last arrival that has been judged, by study: spares the archive
+        self._unpublished: dict[str, tuple[datetime, datetime]] = {}  # last arrival, and when nothing stood yet
 
     async def run(self) -> None:
         every_s = min(LOOK_EVERY_S, self._quiet.total_seconds())
@@ -79,20 +81,28 @@ class Arrivals:
         """Put a refresh for every published study that has grown; gives how many were put."""
         now, count = self._clock(), 0
         holdings = await self._images.holdings()
-        self._seen = {one.study_uid: self._seen[one.study_uid] for one in holdings if one.study_uid in self._seen}
+        held = {one.study_uid for one in holdings}
+        self._seen = {uid: last for uid, last in self._seen.items() if uid in held}
+        self._unpublished = {uid: asked for uid, asked in self._unpublished.items() if uid in held}
         for holding in holdings:
             last = holding.last_received_at
-            if self._seen.get(holding.study_uid) == last or now - last < self._quiet:
+            if self._seen.get(holding.study_uid) == last or now - last < self._quiet or self._waits(holding, now):
                 continue
             archived = await self._archive.get(holding.study_uid)
             if archived is None or archived.state is not ArchiveState.PUBLISHED:
-                continue  # nothing stands yet: what is published later is looked at then
+                self._unpublished[holding.study_uid] = (last, now)  # what is published later is looked at then
+                continue
             if made_before(archived, last, self._zone):
                 await self._queue.put(_grown(holding, now), (Task(Action.REFRESH, holding.study_uid),))
                 log.info("study_grown")
                 count += 1
             self._seen[holding.study_uid] = last
         return count
+
+    def _waits(self, holding: Holding, now: datetime) -> bool:
+        """Nothing stood of it a moment ago, and nothing has come since."""
+        last, asked = self._unpublished.get(holding.study_uid, (None, now))
+        return last == holding.last_received_at and timedelta() <= now - asked < UNPUBLISHED_AGAIN
 
 
 def made_before(archived: Archived, last: datetime, zone: ZoneInfo) -> bool:
