@@ -30,12 +30,12 @@ from passevue import __version__
 from passevue.errors import BoxError, Refused, StoreError
 from passevue.provision import package
 from passevue.provision.recovery import SHOWN
-from passevue.status.access_log import AccessLog
 from passevue.status.attempts import Attempts
 from passevue.status.browser import FORM_POLICY, add_headers, language
-from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
+from passevue.status.door import Bucket, Door, Limits, is_our_host
 from passevue.status.form import posted
 from passevue.status.front import asked, check_origin
+from passevue.status.listening import Place, listening
 from passevue.status.local_account import LocalAccount
 from passevue.status.machine_pages import DOCUMENT, answered
 from passevue.status.page import our_names
@@ -74,16 +74,14 @@ class FirstPage:
     ) -> None:  # fmt: skip
         """`context` None: plain http, on this machine only. `sock`: already listening."""
         self._box = box
-        self._context = context
         self._clock = clock
-        self._sock = sock
-        self._place = (host, port)
+        self._place = Place(host, port, sock, context)
         self._answer_s = answer_s
         self._account = LocalAccount(box.data_dir)
         self._orders = Orders(box.data_dir)
         self._attempts = Attempts()
         limits = Limits()
-        self._door, self._bucket, self._limits = Door(limits), Bucket(limits), limits
+        self._door, self._bucket = Door(limits), Bucket(limits)
         self._names = our_names("passevue.local")
         self._started = asyncio.Event()
         self.port = 0
@@ -93,26 +91,9 @@ class FirstPage:
 
     async def run(self) -> None:
         await self._account.start()
-        runner = web.AppRunner(
-            self.app(), access_log_class=AccessLog, handle_signals=False, keepalive_timeout=self._limits.keep_alive_s,
-            shutdown_timeout=2.0, max_field_size=8 << 10, max_line_size=8 << 10,
-        )  # fmt: skip
-        await runner.setup()
-        try:
-            assert runner.server is not None  # noqa: S101 - set by setup()
-            protocols = factory(self._door, runner.server)
-            loop = asyncio.get_running_loop()
-            if self._sock is not None:
-                server = await loop.create_server(protocols, sock=self._sock, ssl=self._context)
-            else:
-                server = await loop.create_server(protocols, *self._place, ssl=self._context)
-            self.port = server.sockets[0].getsockname()[1]
+        async with listening(self.app(), self._door, self._place) as self.port:
             self._started.set()
-            async with server:
-                await server.start_serving()
-                await loop.create_future()
-        finally:
-            await runner.cleanup()
+            await asyncio.get_running_loop().create_future()
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=1024)

@@ -28,10 +28,10 @@ from passevue import config
 from passevue.intake.tls import listener_context
 from passevue.queue.room import Level
 from passevue.status import security_view, view
-from passevue.status.access_log import AccessLog
 from passevue.status.browser import HEADERS, add_headers, language, preferred
-from passevue.status.door import Bucket, Door, Limits, factory, is_our_host
+from passevue.status.door import Bucket, Door, Limits, is_our_host
 from passevue.status.front import Front
+from passevue.status.listening import Place, listening
 from passevue.status.live import Live
 from passevue.status.machine_pages import MachinePages
 from passevue.status.metrics import CONTENT_TYPE, Metrics
@@ -84,38 +84,12 @@ class Page:
         await self._started.wait()
 
     async def run(self) -> None:
-        runner = web.AppRunner(
-            self.app(),
-            access_log_class=AccessLog,
-            handle_signals=False,
-            keepalive_timeout=self._limits.keep_alive_s,
-            shutdown_timeout=2.0,
-            max_field_size=8 << 10,
-            max_line_size=8 << 10,
-        )
-        await runner.setup()
-        server = None
-        try:
-            server = await self._listen(runner)
-            self.port = server.sockets[0].getsockname()[1]
-            self._started.set()
-            await server.start_serving()
-            await asyncio.get_running_loop().create_future()
-        finally:
-            if server is not None:
-                server.close()  # without `wait_closed`, which from Python 3.12 on waits for the live views below
-            self._live.stopping.set()
-            await runner.cleanup()
-
-    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        assert runner.server is not None  # noqa: S101 - set by setup()
-        protocols = factory(self._door, runner.server)
-        loop = asyncio.get_running_loop()
-        tls = self._settings.tls
+        settings, tls = self._settings, self._settings.tls
         context = await asyncio.to_thread(listener_context, tls) if tls is not None else None
-        if self._sock is not None:
-            return await loop.create_server(protocols, sock=self._sock, ssl=context)
-        return await loop.create_server(protocols, self._settings.host, self._settings.port, ssl=context)
+        place = Place(settings.host, settings.port, self._sock, context)
+        async with listening(self.app(), self._door, place, self._live.stopping.set) as self.port:
+            self._started.set()
+            await asyncio.get_running_loop().create_future()
 
     def app(self) -> web.Application:
         """The routes with their guards."""
