@@ -252,6 +252,7 @@ class FarConsents:
 
     async def agree(self, number: int, by: PersonalSigner) -> None:
         """Returns once national knows. Raises as `check`, and what national refuses."""
+        await self.line.met()
         self.check(by)
         self._chosen[number] = by
         try:

@@ -9,7 +9,8 @@ Rules:
 - Whoever is at the other end of a socket is the user of the zone that it is for (SO_PEERCRED), asked of the kernel
   before a byte is read or sent. Nobody else is answered.
 - A socket that systemd passes is taken as it is; one opened here is 0660 and locked against a second process.
-- Nobody waits for a zone to be there: a line that ends is tried again for ever, quickly first, then once a second.
+- No zone waits for another to be there: a line that ends is tried again for ever, quickly first, then once a second.
+  What a person has just asked waits two seconds for it (`Line.met`).
 
 Facts: for whoever connects, SO_PEERCRED names who made the socket listen: the zone's own user, or root when systemd
 did. A Unix socket's path holds 107 bytes; a longer one is reached through /proc/self/fd.
@@ -37,6 +38,7 @@ BACKLOG = 8
 LONGEST_PATH = 100
 AGAIN_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 CONNECT_S = 5.0
+MET_WITHIN_S = 2.0  # a zone that restarts is met again within a second
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 log = structlog.get_logger()
@@ -210,11 +212,21 @@ class Line:
         self._up = up
         self._down = down
         self._link: Link | None = None
+        self._met = asyncio.Event()
 
     @property
     def link(self) -> Link | None:
         """The link, while the far side is there."""
         return self._link if self._link is not None and not self._link.over else None
+
+    async def met(self, within_s: float = MET_WITHIN_S) -> Link | None:
+        """As `link`, after a moment's wait for a far side that is just coming: somebody waits for what is asked."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.link is None:
+                    self._met.clear()
+                    await self._met.wait()
+        return self.link
 
     async def run(self) -> None:
         tries = 0
@@ -234,6 +246,7 @@ class Line:
 
         def spoken() -> None:
             self._link = link
+            self._met.set()
             log.info("zone_met", endpoint=self._place.value)
             spoke.set()
 

@@ -61,7 +61,7 @@ async def open_page(ground: Ground, desk: "CardDesk | None", national: "National
         far = FarConsents(ground.meeting)
         consents = far
         if ground.config.psc is not None:
-            far_psc = FarPsc(lambda: far.line.link, ground.clock)
+            far_psc = FarPsc(far.line.met, ground.clock)
             psc, far.more_told = far_psc, far_psc.told
         running += [Running("in-person-line", far.line.run), Running("room", lambda: _tend(ground.store))]
     people = await asyncio.to_thread(

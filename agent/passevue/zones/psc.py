@@ -1,7 +1,7 @@
 """Pro Santé Connect for the page where national, which holds its key and its tokens, is another process.
 
     near = NearPsc(psc)              # national: what one link of `zones.in_person` answers, `near.asked`
-    far = FarPsc(lambda: line.link)  # page: a `national.psc_face.PscDoor`; `far.told` is what its link hears
+    far = FarPsc(line.met, clock)    # page: a `national.psc_face.PscDoor`; `far.told` is what its link hears
 
 What crosses: the question that the page ties to its browser, the answer that the browser brought, and who it was.
 Tokens stay in national. Whoever signed in is signed in until either side says that it is over; when national goes,
@@ -10,7 +10,7 @@ people.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -165,15 +165,15 @@ class NearPsc:
 class FarPsc:
     """The page's end. Raises beside what `Psc` does: ZoneAway."""
 
-    def __init__(self, link: Callable[[], Link | None], clock: Callable[[], datetime]) -> None:
-        self._link = link
+    def __init__(self, met: Callable[[], Awaitable[Link | None]], clock: Callable[[], datetime]) -> None:
+        self._met = met
         self._clock = clock
         self._people: dict[int, FarPerson] = {}
         self._numbers = count(1)
         self.told = [Told(PscOver, self._is_over)]
 
     async def begin_code(self) -> CodeRequest:
-        found, _ = await self._there().ask(BeginCode(), gives=CodeRequest, timeout_s=WITHIN_S)
+        found, _ = await (await self._there()).ask(BeginCode(), gives=CodeRequest, timeout_s=WITHIN_S)
         return found
 
     async def finish_code(self, request: CodeRequest | None, query: Mapping[str, str]) -> PscPerson:
@@ -182,14 +182,14 @@ class FarPsc:
         return await self._signed_in(FinishCode(next(self._numbers), request, dict(query)), WITHIN_S)
 
     async def begin_ciba(self, id_nat: str) -> CibaRequest:
-        found, _ = await self._there().ask(BeginCiba(id_nat), gives=CibaRequest, timeout_s=WITHIN_S)
+        found, _ = await (await self._there()).ask(BeginCiba(id_nat), gives=CibaRequest, timeout_s=WITHIN_S)
         return found
 
     async def finish_ciba(self, request: CibaRequest) -> PscPerson:
         return await self._signed_in(FinishCiba(next(self._numbers), request), ANSWER_WITHIN_S)
 
     async def _signed_in(self, question: FinishCode | FinishCiba, within_s: float) -> "FarPerson":
-        link = self._there()
+        link = await self._there()
         try:
             found, _ = await link.ask(question, gives=SignedIn, timeout_s=within_s)
         except (ZoneAway, asyncio.CancelledError):
@@ -200,8 +200,8 @@ class FarPsc:
         person = self._people[question.number] = FarPerson(link, question.number, found, self._clock)
         return person
 
-    def _there(self) -> Link:
-        link = self._link()
+    async def _there(self) -> Link:
+        link = await self._met()
         if link is None:
             raise ZoneAway("the zone that speaks to Pro Santé Connect is away")
         return link

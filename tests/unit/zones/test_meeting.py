@@ -88,6 +88,18 @@ async def test_they_meet_part_and_meet_again_in_whatever_order_they_start(tmp_pa
     assert host.served == 2
 
 
+async def test_who_has_just_asked_waits_for_a_zone_that_is_coming_and_not_for_one_that_is_away(tmp_path: Path) -> None:
+    meeting, went = Meeting(tmp_path / "run"), list[str]()
+    async with visiting(meeting, went) as line:
+        assert await line.met(0.05) is None
+        waiting = [asyncio.create_task(line.met(30)) for _ in range(2)]
+        async with Host(meeting).open():
+            assert await asyncio.gather(*waiting) == [line.link] * 2
+            assert line.link is not None
+        await until(went, ["up", "down"])
+        assert await line.met(0.05) is None
+
+
 async def test_the_socket_is_for_its_group_and_goes_with_its_zone(tmp_path: Path) -> None:
     async with Host(Meeting(tmp_path)).open():
         assert stat.S_IMODE((tmp_path / "card.sock").stat().st_mode) == 0o660

@@ -55,7 +55,7 @@ class Two:
 
     async def begin_page(self) -> None:
         consents = FarConsents(self._meeting)
-        self.far = FarPsc(lambda: consents.line.link, lambda: datetime.now(UTC))
+        self.far = FarPsc(consents.line.met, lambda: datetime.now(UTC))
         consents.more_told = self.far.told
         self._page = [asyncio.create_task(consents.line.run())]
         await until(lambda: consents.reaches)
