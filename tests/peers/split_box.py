@@ -179,14 +179,21 @@ class SplitCabinet(Cabinet):
         else:
             await self.ans.__aenter__()
             self.more |= {"crl": {"urls": self.ans.serve_all(lists_of(self.pki))}}
-        return await super().__aenter__()
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self._close_others()
+            raise
 
     async def __aexit__(self, *_: object) -> None:
         await super().__aexit__(*_)
+        await self._close_others()
+
+    async def _close_others(self) -> None:
         if self.people is not None:
             await self.people.close()
         else:
-            await self.ans.__aexit__(*_)
+            await self.ans.__aexit__()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def config(self) -> Config:
