@@ -85,6 +85,7 @@ class Site:
             ("page", "page.pem", self.page.key),
         ):
             await seal(machine, f"{CREDENTIALS}/{zone}/{name}", f"key_{name}", path.read_bytes())
+        await machine.console.run("sh", "-c", "rm -f /var/lib/passevue/page/first.*")  # what the box had until now
         await put(machine, f"{FOLDER}/passevue.toml", self.configuration().encode())
 
     async def ready(self, machine: Machine) -> None:
