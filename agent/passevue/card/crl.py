@@ -4,6 +4,8 @@
     crl.revoked(certificate.serial_number)
 
 Rules:
+- A list that names where it lies speaks of the certificates that name that place too, and of no others: an authority
+  may have several (RFC 5280 § 6.3.3 (b) (2) (i)).
 - A list is taken whole or not at all: signed by `authority` itself with SHA-2 and RSA, in strict DER, with nextUpdate,
   every entry read. What narrows it in a way that this box does not follow (a delta, an indirect list, some reasons
   only, a critical extension unknown here) is refused.
@@ -15,6 +17,7 @@ Rules:
 import hashlib
 import heapq
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -45,6 +48,7 @@ _HASHES: dict[bytes, tuple[str, hashes.HashAlgorithm]] = {
 _CRL_NUMBER, _DELTA, _SCOPE = bytes.fromhex("551d14"), bytes.fromhex("551d1b"), bytes.fromhex("551d1c")
 _CERTIFICATE_ISSUER = bytes.fromhex("0603551d1d")  # with its header, as an entry's extension begins
 _ONLY_USERS, _ONLY_AUTHORITIES, _WHERE = 0x81, 0x82, 0xA0
+_FULL_NAME, _URI = 0xA0, 0x86
 
 Buffer = bytes | memoryview | mmap
 
@@ -53,7 +57,8 @@ Buffer = bytes | memoryview | mmap
 class Crl:
     """One list. Times are aware.
 
-    `for_users` and `for_authorities` say which certificates it speaks of.
+    `for_users` and `for_authorities` say which certificates it speaks of, and so does `places`: its own addresses, by
+    which certificates name it; empty when it names none.
     """
 
     this_update: datetime
@@ -64,6 +69,13 @@ class Crl:
     for_authorities: bool = True
     serials: bytes = field(default=b"", repr=False)
     width: int = 1
+    places: frozenset[str] = frozenset()
+
+    def speaks_of(self, certificate: x509.Certificate, *, user: bool) -> bool:
+        """Whether a certificate that is not on it is not revoked; `user`: it is not an authority's."""
+        named = frozenset(places_of(certificate))
+        here = not self.places or not named or bool(self.places & named)
+        return here and (self.for_users if user else self.for_authorities)
 
     def revoked(self, serial: int) -> bool:
         """Whether the certificate of that serial number is on the list."""
@@ -91,16 +103,30 @@ class Standing(StrEnum):
     ENDED = "ended"  # the list is past its nextUpdate
 
 
-def standing(crl: Crl | None, serial: int, now: datetime, *, user: bool) -> Standing:
-    """How the certificate of that serial number stands now; `user`: it is not an authority's.
+def places_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The addresses in its CRLDistributionPoints."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    return tuple(
+        name.value
+        for point in points
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    )
+
+
+def standing(crl: Crl | None, certificate: x509.Certificate, now: datetime, *, user: bool) -> Standing:
+    """How the certificate stands now by the list of its issuer; `user`: it is not an authority's.
 
     Nothing is good without a list that holds now (TLS-04). Once revoked, always revoked: also by a list that has ended.
     """
-    if crl is None or not (crl.for_users if user else crl.for_authorities):
+    if crl is None or not crl.speaks_of(certificate, user=user):
         return Standing.ABSENT
     if crl.this_update > now + CLOCK_SKEW:
         return Standing.FUTURE
-    if crl.revoked(serial):
+    if crl.revoked(certificate.serial_number):
         return Standing.REVOKED
     return Standing.ENDED if now > crl.next_update else Standing.GOOD
 
@@ -165,8 +191,8 @@ def _read(view: memoryview, authority: x509.Certificate, now: datetime) -> Crl:
         raise TrustError(f"the CRL is of {this_update:%Y-%m-%d %H:%M}, after now", hint=_CLOCK)
     entries = tbs.enter(_SEQUENCE, optional=True)
     width, count, serials = _index(entries)
-    number, users, authorities = _extensions(tbs)
-    return Crl(this_update, next_update, number, count, users, authorities, serials, width)
+    number, users, authorities, places = _extensions(tbs)
+    return Crl(this_update, next_update, number, count, users, authorities, serials, width, places)
 
 
 _WRONG_SIGNER = (
@@ -223,9 +249,10 @@ def _index(entries: "_Reader") -> tuple[int, int, bytes]:
     return width, len(found), bytes(block)
 
 
-def _extensions(tbs: "_Reader") -> tuple[int | None, bool, bool]:
-    """cRLNumber; whether it speaks of users, of authorities."""
+def _extensions(tbs: "_Reader") -> tuple[int | None, bool, bool, frozenset[str]]:
+    """cRLNumber; whether it speaks of users, of authorities; where it lies."""
     number, users, authorities = None, True, True
+    places: frozenset[str] = frozenset()
     wrapped = tbs.enter(_EXTENSIONS, optional=True)
     tbs.end()
     listed = wrapped.enter(_SEQUENCE) if wrapped.more() else wrapped
@@ -237,23 +264,36 @@ def _extensions(tbs: "_Reader") -> tuple[int | None, bool, bool]:
         if name == _CRL_NUMBER:
             number = int.from_bytes(value.take(_INTEGER), "big")
         elif name == _SCOPE:
-            users, authorities = _scope(value.enter(_SEQUENCE))
+            users, authorities, places = _scope(value.enter(_SEQUENCE))
         elif name == _DELTA or critical:
             raise Unreadable("a CRL of a kind that is not followed here")
-    return number, users, authorities
+    return number, users, authorities, places
 
 
-def _scope(scope: "_Reader") -> tuple[bool, bool]:
+def _scope(scope: "_Reader") -> tuple[bool, bool, frozenset[str]]:
     """IssuingDistributionPoint: what it narrows the list to."""
     only = set()
+    places: frozenset[str] = frozenset()
     while scope.more():
         tag = scope.tag()
         value = bytes(scope.take(tag))
         if tag not in (_WHERE, _ONLY_USERS, _ONLY_AUTHORITIES):
             raise Unreadable("a CRL of some reasons, of attributes or of others is not followed here")
-        if tag != _WHERE and value == b"\xff":
+        if tag == _WHERE:
+            places = frozenset(_places(value))
+        elif value == b"\xff":
             only.add(tag)
-    return _ONLY_AUTHORITIES not in only, _ONLY_USERS not in only
+    return _ONLY_AUTHORITIES not in only, _ONLY_USERS not in only, places
+
+
+def _places(name: bytes) -> Iterator[str]:
+    """The addresses in a DistributionPointName."""
+    full = _Reader(memoryview(name), 0, len(name)).enter(_FULL_NAME, optional=True)
+    while full.more():
+        tag = full.tag()
+        value = bytes(full.take(tag))
+        if tag == _URI:
+            yield value.decode("ascii", "replace")
 
 
 class _Reader:

@@ -36,7 +36,7 @@ from cryptography.x509.oid import NameOID
 
 from passevue import config
 from passevue.card.clear_get import pieces
-from passevue.card.crl import Crl, der_name, read_crl
+from passevue.card.crl import Crl, der_name, places_of, read_crl
 from passevue.errors import BoxError, NetworkError, TrustError, Unreadable
 
 _PLACE = "http://igc-sante.esante.gouv.fr/CRL"
@@ -259,12 +259,7 @@ def read_kept(path: Path, authority: x509.Certificate) -> Crl:
 
 def _http_point(certificate: x509.Certificate) -> str:
     """The first HTTP address in its CRLDistributionPoints; empty when there is none."""
-    try:
-        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    except (x509.ExtensionNotFound, ValueError):
-        return ""
-    names = [name.value for point in points for name in point.full_name or ()]
-    return next((str(name) for name in names if str(name).startswith(("http://", "https://"))), "")
+    return next((place for place in places_of(certificate) if place.startswith(("http://", "https://"))), "")
 
 
 def _due(kept: _Kept, now: datetime, every: timedelta) -> bool:

@@ -157,7 +157,7 @@ class PersonTrust:
     ) -> None:
         crl = self._crl_of(issuer)
         name = common_name(issuer.subject)
-        match standing(crl, certificate.serial_number, now, user=user):
+        match standing(crl, certificate, now, user=user):
             case Standing.ABSENT:
                 raise CredentialError(f"no CRL of {name} is held", hint=_NO_LIST)
             case Standing.FUTURE:

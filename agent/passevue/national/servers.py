@@ -163,7 +163,7 @@ class Servers:
         self, certificate: x509.Certificate, issuer: x509.Certificate, known: _Known, now: datetime, *, user: bool
     ) -> datetime:
         crl = known.crls.get(list_path(self._lists, issuer))
-        found, name = standing(crl, certificate.serial_number, now, user=user), common_name(issuer.subject)
+        found, name = standing(crl, certificate, now, user=user), common_name(issuer.subject)
         if found is Standing.REVOKED:
             raise TrustError("the server's certificate is revoked", hint=_REVOKED)
         if crl is None or found is Standing.ABSENT:

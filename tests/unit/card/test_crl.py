@@ -125,6 +125,16 @@ def _scope(**only: object) -> x509.IssuingDistributionPoint:
 def test_what_a_list_speaks_of_is_kept(lists: Lists, only: dict[str, object], users: bool, authorities: bool) -> None:
     crl = read_crl(lists.make(this_update=NOW, extensions=[(_scope(**only), True)]), lists.authority, NOW)
     assert (crl.for_users, crl.for_authorities) == (users, authorities)
+    assert crl.places == {"http://crl.invalid/a.crl"}
+
+
+def test_a_list_that_names_no_address_speaks_of_every_certificate(lists: Lists) -> None:
+    somewhere = x509.DirectoryName(lists.authority.subject)
+    for named in ([somewhere], [somewhere, x509.UniformResourceIdentifier("ldap://annuaire.invalid/a")], None):
+        extension = _scope(full_name=named, only_contains_user_certs=True)
+        crl = read_crl(lists.make(this_update=NOW, extensions=[(extension, True)]), lists.authority, NOW)
+        assert crl.places == ({"ldap://annuaire.invalid/a"} if named and len(named) > 1 else set())
+        assert crl.speaks_of(lists.authority, user=True)  # which names no place itself
 
 
 @pytest.mark.parametrize(

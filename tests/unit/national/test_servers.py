@@ -30,7 +30,7 @@ from passevue.national.vihf import Mode
 from tests.peers.ans import Lists
 from tests.peers.card import Holder, Profile
 from tests.peers.dmp import DmpPeer
-from tests.peers.pki import Pki, StructurePaths
+from tests.peers.pki import CRL_URL, Pki, StructurePaths
 from tests.peers.pki_authority import list_name, write
 from tests.peers.pki_persons import Persons
 from tests.peers.psc import PscPeer
@@ -323,6 +323,22 @@ def test_what_is_no_list_leaves_the_one_that_is_held(kept: Kept, server: x509.Ce
     revoked(kept, server)
     kept.put(kept.sub, content)
     with pytest.raises(TrustError, match="revoked"):
+        kept.servers.vouch(_der(server))
+
+
+@pytest.mark.parametrize(("place", "speaks"), [(CRL_URL["test"], True), ("http://crl.invalid/another.crl", False)])
+def test_a_list_of_other_certificates_of_the_same_authority_vouches_for_none(
+    kept: Kept, server: x509.Certificate, place: str, speaks: bool
+) -> None:
+    """One of several that an authority may have: that the server is not on it says nothing."""
+    here = x509.IssuingDistributionPoint(
+        [x509.UniformResourceIdentifier(place)], None, False, False, None, False, False
+    )
+    kept.put(kept.sub, kept.sub.make(extensions=[(here, True)]))
+    if speaks:
+        kept.servers.vouch(_der(server))
+        return
+    with pytest.raises(CredentialError, match="no CRL"):
         kept.servers.vouch(_der(server))
 
 
