@@ -6,7 +6,7 @@
         slot.insert(VirtualCard());  slot.remove()
 
 CCID: "Specification for Integrated Circuit(s) Cards Interface Devices", revision 1.1. Exchange is by extended APDU, so
-that the reader itself speaks T=1 with the card, as most do.
+that the reader itself speaks T=0 with the card, the only protocol in the ATR of a CPS.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ PARAMETERS = 0x61, 0x6C, 0x6D
 DATA, STATUS, PARAMETERS_ARE, SLOT_CHANGED = 0x80, 0x81, 0x82, 0x50
 ACTIVE, INACTIVE, ABSENT, FAILED = 0, 1, 2, 0x40
 MUTE, UNKNOWN = 0xFE, 0x00  # bError
+T0_PARAMETERS = bytes.fromhex("1100000a00")
 FEATURES = 0x0004_007E  # everything automatic, extended APDU
 KEYBOARD_REPORT = bytes.fromhex(
     "05010906a101050719e029e71500250175019508810295017508810395057501050819012905910295017503910395067508150025650507190029658100c0"
@@ -84,7 +85,7 @@ class Slot:
         elif kind == EXCHANGE:
             return self._exchange(card, number, message[10:])
         elif kind in PARAMETERS:
-            return self._said(PARAMETERS_ARE, number, bytes.fromhex("181000450054 00".replace(" ", "")), last=1)
+            return self._said(PARAMETERS_ARE, number, T0_PARAMETERS)
         elif kind != SLOT_STATUS:
             return self._said(STATUS, number, b"", FAILED, UNKNOWN)
         return self._said(STATUS, number, b"")
@@ -106,7 +107,7 @@ class Slot:
 def reader(slot: Slot, numbers: tuple[int, int] = LISTED, *, keyboard: bool = False) -> Device:
     ccid = struct.pack(
         "<BBHBBIIIBIIBIIIIIBBHBB",
-        *(54, 0x21, 0x0110, 0, 7, 2, 3580, 3580, 0, 9600, 9600, 0, 254, 0, 0),
+        *(54, 0x21, 0x0110, 0, 7, 3, 3580, 3580, 0, 9600, 9600, 0, 254, 0, 0),
         *(FEATURES, LONGEST, 0xFF, 0xFF, 0, 0, 1),
     )
     ends = Endpoint(OUT, 2), Endpoint(IN, 2), Endpoint(TELLS, 3, 8, 16)
