@@ -1,20 +1,39 @@
-"""`passevue`: the one command. `run`, the box itself, is loaded without the others, which it never needs."""
+"""`passevue`: the one command. What systemd runs is loaded without the others, which it never needs."""
 
 import sys
+from collections.abc import Sequence
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["run"]:
-        from passevue.cli.words import read
-
-        if (wanted := read(sys.argv[2:])) is not None:
-            _load_structlog_alone()
-            from passevue.cli.start import live
-
-            sys.exit(live(wanted))
+    match sys.argv[1:]:
+        case ["run", *words]:
+            _run(words)
+        case ["baseline", "facts", *words]:
+            _facts(words)
     from passevue.cli.commands import app
 
     app()
+
+
+def _run(words: Sequence[str]) -> None:
+    """Returns where the words are better read by typer."""
+    from passevue.cli.words import read
+
+    if (wanted := read(words)) is not None:
+        _load_structlog_alone()
+        from passevue.cli.start import live
+
+        sys.exit(live(wanted))
+
+
+def _facts(words: Sequence[str]) -> None:
+    """As `_run`."""
+    from passevue.cli.words import Wanted, read
+
+    if (wanted := read(words)) is not None and wanted == Wanted(wanted.config_path):
+        from passevue.cli.facts import gather
+
+        sys.exit(gather(wanted.config_path))
 
 
 def _load_structlog_alone() -> None:

@@ -7,8 +7,6 @@ On the box, root sees what the system shows to root alone; anybody else sees wha
 """
 
 import asyncio
-import grp
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +19,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text as Styled
 
-from passevue.baseline import facts
 from passevue.baseline.collect import collect
 from passevue.baseline.machine import Machine, Ran, Unmeasurable
 from passevue.baseline.once import look_once
@@ -29,10 +26,10 @@ from passevue.baseline.opening import image_of, is_root, last_report
 from passevue.baseline.report import EXIT_ENGINE_FAILED, Report, Result
 from passevue.baseline.rule import Effect, Rule, Status
 from passevue.baseline.rules import BY_ID, CATALOGUE
+from passevue.cli.facts import gather, read_config
 from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, err, now, out
 from passevue.config import Config, printable
-from passevue.config_check import load_checked
-from passevue.errors import BoxError, ConfigError, Unreadable
+from passevue.errors import BoxError
 
 ROOT = Path("/")
 MARKS = {Status.PASS: ("✓", "green"), Status.UNKNOWN: ("?", "yellow"), Status.NOT_APPLICABLE: ("–", "dim")}
@@ -88,26 +85,7 @@ def baseline(
 @app.command("facts")
 def collect_facts(config_path: ConfigPath = DEFAULT_CONFIG) -> None:
     """Relève ce que seul root voit du système, pour que le boîtier en juge. Lancé par systemd, en root."""
-    config = _config(config_path)
-    machine = Machine(ROOT, now=now(), config=config, config_path=config_path)
-    place = Path(facts.PLACE)
-    try:
-        before = facts.read(place, owner=os.geteuid())
-    except (OSError, Unreadable):
-        before = None
-    try:
-        facts.write(place, collect(machine, before), group=_group())
-    except (OSError, Unreadable, Unmeasurable) as error:
-        err().print(f"[bold red]Le relevé n’a pas pu être écrit.[/] [dim]{escape(printable(str(error)))}[/]")
-        raise typer.Exit(EXIT_ENGINE_FAILED) from None
-
-
-def _group() -> int:
-    """Who may read the facts besides root."""
-    try:
-        return grp.getgrnam("passevue").gr_gid
-    except KeyError:
-        return -1
+    raise typer.Exit(gather(config_path))
 
 
 def _chosen(names: Sequence[str]) -> list[Rule]:
@@ -120,7 +98,7 @@ def _chosen(names: Sequence[str]) -> list[Rule]:
 
 
 async def _look(rules: Sequence[Rule], config_path: Path, root: Path) -> Report:
-    config = await asyncio.to_thread(_config, config_path)
+    config = await asyncio.to_thread(read_config, config_path)
     with _progress() as bar:
         task = bar.add_task("Vérification", total=sum(rule.check is not None for rule in rules))
         machine = await asyncio.to_thread(_machine, config, config_path, root)
@@ -134,14 +112,6 @@ async def _look(rules: Sequence[Rule], config_path: Path, root: Path) -> Report:
             earlier={each.id: each for each in earlier.results} if earlier is not None else {},
             progress=lambda _: bar.advance(task),
         )
-
-
-def _config(path: Path) -> Config | None:
-    """None when it is wrong: APP-03 says so, and the other rules are looked at all the same."""
-    try:
-        return load_checked(path)
-    except ConfigError:
-        return None
 
 
 def _machine(config: Config | None, config_path: Path, root: Path) -> Machine:
