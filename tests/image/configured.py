@@ -12,6 +12,7 @@ from typing import Any
 
 from passevue.provision.configure import TO_THIS_MACHINE
 from tests.image.machine import HOST, Machine
+from tests.peers.ans import Ans, lists_of
 from tests.peers.pki import Pki
 from tests.peers.pki_persons import Persons
 from tests.peers.ris import Site as Centre
@@ -70,7 +71,10 @@ class Site:
         tomllib.loads(text)
         return text
 
-    async def configure(self, machine: Machine) -> None:
+    async def configure(self, machine: Machine, ans: Ans) -> None:
+        """`ans`, on this host, has the revocation lists of both authorities."""
+        urls = ans.serve_all(lists_of(self.pki) | lists_of(self.persons))
+        lists = {"crl": {"urls": {name: url.replace("127.0.0.1", HOST) for name, url in urls.items()}}}
         for name, path in (
             ("authority.pem", self.pki.authority),
             ("auth.pem", self.keys.auth_certificate),
@@ -86,7 +90,12 @@ class Site:
         ):
             await seal(machine, f"{CREDENTIALS}/{zone}/{name}", f"key_{name}", path.read_bytes())
         await machine.console.run("sh", "-c", "rm -f /var/lib/passevue/page/first.*")  # what the box had until now
-        await put(machine, f"{FOLDER}/passevue.toml", self.configuration().encode())
+        await put(machine, f"{FOLDER}/passevue.toml", self.configuration(lists).encode())
+
+    async def has_lists(self, machine: Machine) -> None:
+        """Wait until the revocation lists have come: no card is read without."""
+        script = "until [ $(find /var/lib/passevue/crl -type f -name '*.crl' | wc -l) -ge 4 ]; do sleep 2; done"
+        await machine.console.run("sh", "-c", script, timeout_s=600)
 
     async def ready(self, machine: Machine) -> None:
         """Wait until every zone of the configured box runs."""
@@ -117,5 +126,5 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(one)}" for key, one in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)  # strings, numbers, booleans and lists are TOML as they are JSON

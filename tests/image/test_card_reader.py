@@ -13,6 +13,7 @@ from tests.image.waiting import eventually
 from tests.peers.card import Holder, Profile, VirtualCard
 
 ASKS = "Insérez votre carte"
+CODE = 'name="pin"'  # the card was read and is believed: only its code is missing
 NUMBERS = f"{LISTED[0]:04x}:{LISTED[1]:04x}"
 
 
@@ -45,8 +46,7 @@ async def test_a_reader_of_the_list_is_let_in_and_its_card_is_seen_on_the_page(
         await eventually(lambda: devices(box), lambda found: found.get(NUMBERS, ("0", 0))[0] == "1", 120)
         await eventually(lambda: sign_in_page(box), lambda text: ASKS in text, 180, pause_s=5)
         slot.insert(a_card(lab))
-        await eventually(lambda: sign_in_page(box), lambda text: ASKS not in text, 180, pause_s=5)
-        assert slot.commands > 0, "the box has spoken with the card"
+        await eventually(lambda: sign_in_page(box), lambda text: CODE in text, 180, pause_s=5)
         slot.remove()
         await eventually(lambda: sign_in_page(box), lambda text: ASKS in text, 180, pause_s=5)
 
