@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import os
 import random
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -286,6 +287,8 @@ def _state(kept: _Kept, now: datetime) -> CrlState:
 
 # On a thread
 
+_READING = threading.Lock()  # two threads that read long lists at once leave the event loop without the interpreter
+
 
 def _open_part(part: Path) -> BinaryIO:
     """The group reads it where the folder lets it in; nobody but this user writes."""
@@ -300,7 +303,8 @@ def _read(path: Path, authority: x509.Certificate, now: datetime) -> Crl:
             raise Unreadable("the CRL is empty")
         data = mmap(file.fileno(), 0, access=ACCESS_READ)
         try:
-            return read_crl(data, authority, now)
+            with _READING:
+                return read_crl(data, authority, now)
         finally:
             with contextlib.suppress(BufferError):  # an error still looks at it: unmapped when that is forgotten
                 data.close()
