@@ -90,6 +90,7 @@ class Box:
     ) -> None:
         self.config = config
         self._parts = frozenset(parts)
+        load(self._parts)  # a second of imports, before there is a loop that they could hold up
         self._policy = policy
         self._thresholds = thresholds or Thresholds()
         self._clock = clock
@@ -161,7 +162,6 @@ class Box:
     @contextlib.asynccontextmanager
     async def _assembled(self) -> AsyncIterator[list[Running]]:
         """Every part of this process in the order in which they stop. Parts that read files are made on a thread."""
-        await asyncio.to_thread(load, self._parts)
         async with contextlib.AsyncExitStack() as open_things:
             if self._parts & _STORE_USERS:
                 self.store = await self._open_store()
