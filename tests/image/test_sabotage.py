@@ -106,9 +106,9 @@ async def test_a_full_audit_volume_blocks_and_intake_goes_on(box: Machine) -> No
     folder = (
         await box.console.run("sh", "-c", "ls -d /var/log/audit/passevue 2>/dev/null || echo /var/lib/passevue/audit")
     ).out
-    fill = 'cd "$1" && fallocate -l $(df --output=avail -B1 . | tail -n 1) filler; cat /dev/zero >rest; sync'
-    await box.console.run("sh", "-c", fill, "sh", folder.strip(), check=False, timeout_s=300)
-    for _ in range(8):  # the last block of the trail has room for some records yet
+    fill = 'cd "$1" && fallocate -l $(df --output=avail -B1 . | tail -n 1) filler; cat /dev/zero >>rest; sync'
+    for _ in range(8):  # the queue gives its ballast up, and the last block of the trail has room for some records yet
+        await box.console.run("sh", "-c", fill, "sh", folder.strip(), check=False, timeout_s=300)
         verdict = (await look(box, "LOG-01"))["LOG-01"]
         if verdict.status != "pass":
             break
