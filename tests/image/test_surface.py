@@ -49,6 +49,7 @@ async def test_our_units_are_modest(lab: Lab, box: Machine) -> None:
     resident = 0
     for unit in OUR_UNITS:
         pid = (await box.console.run("systemctl", "show", "-P", "MainPID", unit)).out.strip()
+        assert pid != "0", f"{unit} does not run"
         status = (await box.console.run("cat", f"/proc/{pid}/smaps_rollup")).out
         resident += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Pss:")) << 10
     lab.figures["memory of our units, idle (proportional)"] = f"{resident / 2**20:.0f} MiB"
