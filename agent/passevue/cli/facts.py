@@ -3,7 +3,6 @@
 systemd runs it every four minutes: it loads nothing that it does not need.
 """
 
-import grp
 import os
 import sys
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from passevue.cli.exits import Exit
 from passevue.config import Config, printable
 from passevue.config_check import load_checked
 from passevue.errors import ConfigError, Unreadable
+from passevue.zones.part import group
 
 
 def gather(config_path: Path, place: Path = Path(facts.PLACE), root: Path = ROOT) -> int:
@@ -28,7 +28,7 @@ def gather(config_path: Path, place: Path = Path(facts.PLACE), root: Path = ROOT
     except (OSError, Unreadable):
         before = None
     try:
-        facts.write(place, collect(machine, before), group=_group())
+        facts.write(place, collect(machine, before), group=group())
     except (OSError, Unreadable, Unmeasurable) as error:
         print(f"Le relevé n’a pas pu être écrit. {printable(str(error))}", file=sys.stderr)
         return EXIT_ENGINE_FAILED
@@ -41,11 +41,3 @@ def read_config(path: Path) -> Config | None:
         return load_checked(path)
     except ConfigError:
         return None
-
-
-def _group() -> int:
-    """Who may read the facts besides root."""
-    try:
-        return grp.getgrnam("passevue").gr_gid
-    except KeyError:
-        return -1

@@ -4,7 +4,6 @@
 /usr/lib/passevue/{configure,recovery,erase,console} call them; what each does is in `provision`.
 """
 
-import grp
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from passevue.status import audit
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.local_account import LocalAccount
 from passevue.update.machine import Machine
-from passevue.zones.part import Part, user_of
+from passevue.zones.part import Part, group, user_of
 
 DATA_DIR = configuring.DATA_DIR
 PAGE_PORT = 443
@@ -33,7 +32,7 @@ UNCLAIMED = "2.25.0"  # of a box that has no OID yet
 
 def configure() -> int:
     machine = Machine()
-    desk = configuring.Desk(DATA_DIR, machine, _trace(), configuring.seal, _group())
+    desk = configuring.Desk(DATA_DIR, machine, _trace(), configuring.seal, group())
     return configuring.work(DATA_DIR, desk, (user_of(Part.PAGE),), _now())
 
 
@@ -99,13 +98,6 @@ def _configuration() -> Config | None:
         return settings.load(path) if path.exists() else None
     except (ConfigError, OSError):
         return None
-
-
-def _group() -> int:
-    try:
-        return grp.getgrnam("passevue").gr_gid
-    except KeyError:
-        return -1
 
 
 def _text(path: Path) -> str:

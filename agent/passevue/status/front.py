@@ -20,8 +20,8 @@ from passevue.errors import BoxError
 from passevue.status import people_words
 from passevue.status.browser import FORM_POLICY, language
 from passevue.status.form import Form, posted
+from passevue.status.notices import Notice, notice_of, told
 from passevue.status.people_view import HOMES, Frame
-from passevue.status.people_words import Notice
 from passevue.status.roles import Role
 from passevue.status.session import Ended, Session
 from passevue.status.sign_in import SignIn
@@ -117,11 +117,11 @@ class Front:
         lang = language(request)
         if session is not None:
             notice, session.notice = session.notice, None
-            return people_words.told(notice, lang) if notice is not None else None
+            return told(notice, lang) if notice is not None else None
         kept = self.sign_in.visits.find(visit, self._clock())
         if kept is not None and kept.notice is not None:
             notice, kept.notice = kept.notice, None
-            return people_words.told(notice, lang)
+            return told(notice, lang)
         return self._why_ended(request, lang)
 
     def _why_ended(self, request: web.Request, lang: Language) -> tuple[people_words.Tone, str] | None:
@@ -166,7 +166,7 @@ class Front:
             try:
                 yield form
             except BoxError as err:
-                self.tell(request, people_words.notice_of(err))
+                self.tell(request, notice_of(err))
                 raise see_other(request, back) from None
 
     def fits(self, request: web.Request, cookie: Cookie, token: str) -> bool:

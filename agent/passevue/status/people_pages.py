@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from passevue.errors import BoxError, ConfigError, Refused
-from passevue.status import people_view, people_words
+from passevue.status import people_view
 from passevue.status.entry_acts import EntryActs
 from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live
 from passevue.status.machine_pages import Desk
+from passevue.status.notices import notice_of
 from passevue.status.people_view import HOMES
 from passevue.status.roles import Right, Role
 from passevue.status.session import Session
@@ -98,7 +99,7 @@ class PeoplePages:
         try:
             looked = await self._acts.look(session, _number(request), request.remote or "")
         except BoxError as err:
-            self._front.tell(request, people_words.notice_of(err), session)
+            self._front.tell(request, notice_of(err), session)
             raise see_other(request, HOMES[session.role]) from None
         frame = self._front.frame(self._still(request, session), session=session, events="/session/events")
         return self._front.answer(request, people_view.entry(frame, looked))

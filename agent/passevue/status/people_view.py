@@ -15,7 +15,8 @@ from passevue.queue.states import State
 from passevue.status import people_words, words
 from passevue.status.card_view import CardPhase, CardSeen, CardsView
 from passevue.status.entry_acts import Looked
-from passevue.status.people_words import Notice, Pair
+from passevue.status.notices import Notice, notice_of, told
+from passevue.status.people_words import Pair
 from passevue.status.roles import Right, Role
 from passevue.status.session import Session
 from passevue.status.view import STATIC, TEMPLATES
@@ -158,7 +159,7 @@ def phone_part(frame: Frame, push: Push) -> str:
 def _phone(frame: Frame, push: Push) -> dict[str, Any]:
     title, do = _both(people_words.PUSH[push.phase], frame.language)
     if push.phase is PushPhase.FAILED and push.error is not None:
-        do = people_words.told(people_words.notice_of(push.error), frame.language)[1]
+        do = told(notice_of(push.error), frame.language)[1]
     number = push.request.binding_message
     return {
         "phase": push.phase.value,
@@ -179,7 +180,7 @@ def passage(frame: Frame, to: str) -> str:
 
 
 def turned_away(frame: Frame, notice: Notice) -> str:
-    return _render("turned_away.html", frame, {"text": people_words.told(notice, frame.language)[1]})
+    return _render("turned_away.html", frame, {"text": told(notice, frame.language)[1]})
 
 
 # --- signed in -------------------------------------------------------------------------------------------------------

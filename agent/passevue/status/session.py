@@ -55,7 +55,7 @@ class Session:
         card: insertion of the card that it lives by, None when it has none.
         release: lets go of what it holds outside.
         over: set once it has ended.
-        notice: what to tell on the next page, a code of `people_words`, then forgotten.
+        notice: what to tell on the next page, a code of `notices`, then forgotten.
     """
 
     role: Role

@@ -15,10 +15,11 @@ from typing import NoReturn
 from aiohttp import web
 
 from passevue.errors import BoxError, PinNeeded, Refused
-from passevue.status import people_view, people_words
+from passevue.status import people_view
 from passevue.status.cards import Cards
 from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live, Stream
+from passevue.status.notices import notice_of
 from passevue.status.people_view import HOMES
 from passevue.status.sign_in import Opened, SignIn
 from passevue.status.visitor import Cookie, cookie_of, drop_cookie, new_value, place_of, set_cookie
@@ -131,7 +132,7 @@ class SignInPages:
         try:
             opened = await self._sign_in.finish_push(visit, request.remote or "")
         except BoxError as err:
-            self._front.tell(request, people_words.notice_of(err))
+            self._front.tell(request, notice_of(err))
             opened = None
         if opened is None:
             raise see_other(request, "/sign-in")
@@ -174,7 +175,7 @@ class SignInPages:
         try:
             opened = await self._sign_in.finish_code(cookie, dict(request.query), request.remote or "")
         except BoxError as err:
-            html = people_view.turned_away(frame, people_words.notice_of(err))
+            html = people_view.turned_away(frame, notice_of(err))
             response = self._front.answer(request, html, status=403)
             drop_cookie(request, response, Cookie.CODE)
             return response

@@ -39,7 +39,7 @@ class Push:
 
 @dataclass(slots=True, repr=False, eq=False)
 class Visit:
-    """One browser before its sign-in. `notice`: a code of `people_words` and what fills it, shown once."""
+    """One browser before its sign-in. `notice`: a code of `notices` and what fills it, shown once."""
 
     at: datetime
     notice: tuple[str, dict[str, str | int]] | None = None

@@ -1,5 +1,6 @@
 """The trust zones by name, and the user that each runs as on the appliance (design.md § 4)."""
 
+import grp
 import os
 import pwd
 from enum import StrEnum
@@ -20,3 +21,11 @@ def user_of(part: Part) -> int:
         return pwd.getpwnam(f"passevue-{part}").pw_uid
     except KeyError:
         return os.geteuid()
+
+
+def group() -> int:
+    """The group that all zones share; -1 (which `chown` leaves as it is) on a machine without."""
+    try:
+        return grp.getgrnam("passevue").gr_gid
+    except KeyError:
+        return -1

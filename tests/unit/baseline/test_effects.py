@@ -15,7 +15,7 @@ from passevue.status import words
 from passevue.status.audit_trail import AuditTrail
 from passevue.status.entry_acts import EntryActs
 from passevue.status.local_account import LocalAccount
-from passevue.status.people_words import NOTICES
+from passevue.status.notices import NOTICES
 from passevue.status.roles import Method, Role
 from passevue.status.session import Session
 from passevue.status.sign_in import SignIn

@@ -9,7 +9,7 @@ from cryptography import x509
 from passevue.card.trust import Use
 from passevue.errors import CredentialError, Refused
 from passevue.status.card_desk import CardDesk
-from passevue.status.people_words import NOTICES, notice_of
+from passevue.status.notices import NOTICES, notice_of
 from tests.peers.card import Profile, VirtualCard
 from tests.peers.card_hand import CardHand
 from tests.peers.pki_persons import of_process

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from passevue.card.cps import CardType, Category, Cps, CpsKey, Generation, Holder, KeyUse, PinState
-from passevue.status import people_words
+from passevue.status import notices, people_words
 from passevue.status.card_view import CardPhase, phase_of
 from passevue.status.session import Ended
 from passevue.status.visits import PushPhase
@@ -63,7 +63,7 @@ def test_every_state_has_its_words_in_both_languages() -> None:
     assert set(people_words.PUSH) == set(PushPhase)
     assert set(people_words.ENDED) == set(Ended)
     pairs = [pair for both in (*people_words.CARDS.values(), *people_words.PUSH.values()) for pair in both]
-    pairs += [pair for _, pair in (*people_words.ENDED.values(), *people_words.NOTICES.values())]
+    pairs += [pair for _, pair in (*people_words.ENDED.values(), *notices.NOTICES.values())]
     for french, english in pairs:
         assert french
         assert english

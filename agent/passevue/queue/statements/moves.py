@@ -1,6 +1,7 @@
 """Statements of `queue.moves`: what the dispatcher writes."""
 
 from sqlalchemy import Integer, bindparam, insert, literal, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from passevue.queue.schema import content, entry, proof, received, submission
 
@@ -54,16 +55,24 @@ MOVED = (
     "state", "resume", "lane", "due_at", "rank", "box", "lease_until", "submission_id", "tries", "crashes", "checks",
     "absences", "failures", "repeats", "waited_ms", "parked", "reason", "detail", "hint", "changed_at", "settled_at",
 )  # fmt: skip
-MOVE = (
-    update(entry)
-    .where(
-        entry.c.number == bindparam("which"),
-        entry.c.turn == bindparam("at_turn"),
-        entry.c.state == bindparam("from_state"),
+
+
+def _move(*names: str) -> ReturningUpdate[tuple[int]]:
+    """Writes these columns of an entry that is still where it was found."""
+    return (
+        update(entry)
+        .where(
+            entry.c.number == bindparam("which"),
+            entry.c.turn == bindparam("at_turn"),
+            entry.c.state == bindparam("from_state"),
+        )
+        .values({name: bindparam(name) for name in names})
+        .returning(entry.c.number)
     )
-    .values({name: bindparam(name) for name in MOVED})
-    .returning(entry.c.number)
-)
+
+
+MOVE = _move(*MOVED)
+MOVE_IN_WORK = _move(*(name for name in MOVED if name not in ("box", "lease_until")))
 RENEW = update(entry).where(
     entry.c.number == bindparam("which"), entry.c.turn == bindparam("at_turn"), entry.c.lease_until.is_not(None)
 ).values(lease_until=bindparam("lease_until"))  # fmt: skip
@@ -97,13 +106,3 @@ PROOF = (
     "kos_sha256", "metadata_sha256", "status", "message_id", "entry_uuid", "warnings", "tries",
 )  # fmt: skip
 ADD_PROOF = insert(proof).values({name: bindparam(name) for name in PROOF})
-MOVE_IN_WORK = (
-    update(entry)
-    .where(
-        entry.c.number == bindparam("which"),
-        entry.c.turn == bindparam("at_turn"),
-        entry.c.state == bindparam("from_state"),
-    )
-    .values({name: bindparam(name) for name in MOVED if name not in ("box", "lease_until")})
-    .returning(entry.c.number)
-)
