@@ -20,7 +20,6 @@ from passevue.national.servers import LOOK_EVERY_S
 from passevue.queue.retry import Policy
 from tests.bench.figure import Figure
 from tests.bench.held_loop import Held, Longest, box_process, idle_process
-from tests.journeys.kills import free_port
 from tests.peers.ans import Ans, Fault, lists_of
 from tests.peers.cabinet import SITE, Cabinet
 from tests.peers.card import Holder, Kind, Profile, Situation, VirtualCard
@@ -28,6 +27,7 @@ from tests.peers.dmp import PUBLISH, DmpPeer
 from tests.peers.front_desk import DOCTOR, Browser
 from tests.peers.pcsc import Pcscd, why_not
 from tests.peers.pki_persons import Persons
+from tests.peers.ports import free_port
 from tests.peers.ris import PAT_TROIS, Exam, Ris, invented_exam, oru
 
 RUNS, AIM_MS = 5, 20.0

@@ -23,7 +23,8 @@ from passevue.config import load
 from passevue.queue.store import Store
 from passevue.zones.part import Part
 from tests.bench.figure import Figure
-from tests.demo.centre import Centre, free_port
+from tests.demo.centre import Centre
+from tests.peers.ports import free_port
 
 ORTHANC = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
 AT_MOST_MIB = 200

@@ -14,8 +14,8 @@ from pathlib import Path
 from passevue.queue.retry import Policy
 from tests.bench.figure import Figure
 from tests.journeys.box_process import process
-from tests.journeys.kills import free_port
 from tests.peers.cabinet import Cabinet
+from tests.peers.ports import free_port
 from tests.peers.ris import Ris, invented_exam, invented_person, oru
 
 REPORTS, WARM_UP = 40, 5

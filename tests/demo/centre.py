@@ -1,6 +1,7 @@
 """The centre of the demonstration: neighbours in this process, the box as the program that people run."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -15,6 +16,7 @@ from tests.peers import invented
 from tests.peers.dmp import DmpPeer
 from tests.peers.pacs import PacsPeer
 from tests.peers.pki import Pki
+from tests.peers.ports import free_port
 from tests.peers.ris import Ack, Ask, Ris, Site, invented_document_id, invented_exam, invented_person, mdm, report
 from tests.peers.ris_report import Doctor
 
@@ -31,7 +33,7 @@ class Centre:
         self.pki = Pki(folder / "pki")
         self.pacs = PacsPeer()
         self._ris_port, self._dicom_port = free_port(), free_port()
-        self.page = f"http://127.0.0.1:{free_port(PAGE_PORT)}/"
+        self.page = f"http://127.0.0.1:{page_port()}/"
         self.people = People(folder, self.pki, SITE, self.page)
         self.dmp = DmpPeer(self.pki, persons=self.people.persons)
         self._box: asyncio.subprocess.Process | None = None
@@ -157,14 +159,10 @@ port = {self.page.rstrip("/").rpartition(":")[2]}
 {self.people.sections}"""
 
 
-def free_port(wanted: int = 0) -> int:
-    """`wanted` if nobody has it, else any."""
-    for port in (wanted, 0):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(sock.getsockname()[1])
-    raise RuntimeError("no free port")
+def page_port() -> int:
+    """The usual one if nobody has it, else any."""
+    with socket.socket() as sock, contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", PAGE_PORT))
+        return PAGE_PORT
+    return free_port()

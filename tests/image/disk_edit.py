@@ -117,8 +117,18 @@ class Files:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "file"
             source.write_bytes(data)
+            self._folder(name.rpartition("/")[0])
             run("mcopy", "-o", "-i", str(self._image), str(source), f"::/{name}")
         self.changed = True
+
+    def _folder(self, name: str) -> None:
+        """There, with those above it."""
+        if not name:
+            return
+        above, _, own = name.rpartition("/")
+        self._folder(above)
+        if own not in self.names(above):
+            run("mmd", "-i", str(self._image), f"::/{name}")
 
     def rename(self, name: str, new: str) -> None:
         run("mren", "-i", str(self._image), f"::/{name}", f"::/{new}")

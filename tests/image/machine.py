@@ -23,7 +23,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import ssl
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from tests.image.qmp import Qmp
 from tests.image.state import State
 from tests.image.tpm import Tpm, dies_with_us
 from tests.peers.card_vscard import VscardLink
+from tests.peers.ports import free_port
 
 HOST = "10.0.2.2"  # this machine, as the guest sees it
 LOCK = Path(tempfile.gettempdir()) / f"passevue-image-test.{os.getuid()}.lock"
@@ -70,7 +70,7 @@ class Machine:
     ) -> None:
         self.state = state
         self.hardware = hardware or Hardware()
-        self.ports = {name: _free_port() for name in ports or {}}
+        self.ports = {name: free_port() for name in ports or {}}
         self._guest_ports = dict(ports or {})
         self._run = Path(tempfile.mkdtemp(prefix="pv-vm-"))  # sockets: their paths must be short
         self._tpm = Tpm(state.tpm, self._run / "tpm.sock")
@@ -368,10 +368,3 @@ class Machine:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -14,7 +14,6 @@ Alone: `python -m tests.interop.keycloak FOLDER`.
 import asyncio
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from passevue.national.servers import Servers
 from tests.interop.jvm import Missing, unpacked
 from tests.interop.keycloak_realm import REALM, realm
 from tests.peers.pki import Family, KeyPaths, Pki
+from tests.peers.ports import free_port
 from tests.peers.psc_people import Person, people
 from tests.peers.trusted import servers_of
 
@@ -115,7 +115,7 @@ def _build(folder: Path) -> None:
 async def keycloak(pki: Pki, folder: Path, redirect_uri: str, structure: str) -> AsyncIterator[Keycloak]:
     """Starts it, and ends it by its process."""
     built = await asyncio.to_thread(home)
-    port, edge_port = _free_port(), _free_port()
+    port, edge_port = free_port(), free_port()
     issuer = f"https://127.0.0.1:{edge_port}/auth/realms/{REALM}"
     known = list(people(structure))
     trusting = ssl.create_default_context(cafile=pki.authority)
@@ -243,12 +243,6 @@ def _as_psc(body: bytes, front: str, back: str) -> bytes:
     found["mtls_endpoint_aliases"] = {name: value.replace(front, back) for name, value in aliases.items()}
     found["end_session_endpoint"] = found["end_session_endpoint"].replace(front, back)
     return json.dumps(found).encode()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _serve(folder: Path) -> None:

@@ -22,8 +22,9 @@ from passevue.intake.pacs_query import find
 from passevue.intake.study import Reference
 from tests.interop import dicom_files
 from tests.interop.dicom_files import STUDY, NoImages, settings_of
-from tests.interop.orthanc import free_port, stop
+from tests.interop.orthanc import stop
 from tests.peers.pacs import PacsPeer, part_10
+from tests.peers.ports import free_port
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("dcmqrscp") is None, reason="dcmtk is not installed (Debian package dcmtk)"),

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from passevue.queue.store import Store
 from tests.journeys.box_process import process
 from tests.peers.cabinet import Cabinet
 from tests.peers.dmp_registry import APPROVED, DELETED, DEPRECATED
+from tests.peers.ports import free_port
 from tests.peers.ris import (
     Ask,
     Exam,
@@ -47,12 +47,6 @@ LONGEST_LIFE_S = 0.4  # once it listens
 LONGEST_START_S = 15.0
 WHILE_STARTING = 0.15  # share of kills that may hit a box that does not listen yet
 SENDERS = 3
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @dataclass

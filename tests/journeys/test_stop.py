@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 from tests.journeys.box_process import process
-from tests.journeys.kills import free_port
 from tests.peers.cabinet import QUICK, Cabinet
 from tests.peers.dmp import Fault
+from tests.peers.ports import free_port
 from tests.peers.ris import PAT_TROIS, Ris, invented_exam, oru
 
 

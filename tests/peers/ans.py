@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from .pki import Pki
 from .pki_authority import Authority, revocation_list
 from .pki_persons import Persons
+from .ports import free_port
 
 
 class Fault(StrEnum):
@@ -100,7 +101,7 @@ class Ans:
         self.fault = Fault.NONE
         self.requests: list[str] = []
         self._content: dict[str, bytes] = {}
-        self._port = port
+        self._port = port or free_port()
         self._runner: web.AppRunner | None = None
 
     def serve(self, path: str, content: bytes) -> None:
@@ -121,7 +122,6 @@ class Ans:
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self._port = self._runner.addresses[0][1]
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -53,6 +53,8 @@ from pynetdicom.sop_class import (
 )
 from pynetdicom.transport import ThreadedAssociationServer
 
+from tests.peers.ports import free_port
+
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
@@ -117,8 +119,8 @@ class PacsPeer:
     """Studies in memory, served on two ports of 127.0.0.1. Attributes may be changed while it runs."""
 
     ae_title: str = "PACS"
-    port: int = 0
-    web_port: int = 0
+    port: int = field(default_factory=free_port)
+    web_port: int = field(default_factory=free_port)
     relational: bool = False
     charset: str = "ISO_IR 192"
     ssl_context: ssl.SSLContext | None = None
@@ -320,7 +322,6 @@ async def _dicom(peer: PacsPeer) -> AsyncIterator[None]:
     ae._servers.append(server)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), name=peer.ae_title, daemon=True)
     thread.start()
-    peer.port = server.socket.getsockname()[1]
     try:
         yield
     finally:
@@ -463,7 +464,6 @@ async def _dicomweb(peer: PacsPeer) -> AsyncIterator[None]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", peer.web_port, ssl_context=peer.ssl_context)
     await site.start()
-    peer.web_port = runner.addresses[0][1]
     try:
         yield
     finally:

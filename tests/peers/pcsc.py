@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from tests.peers.ports import free_ports
+
 from .card_vpcd import VpcdLink
 
 PCSCD = "/usr/sbin/pcscd"
@@ -143,7 +145,7 @@ class Pcscd:
     def _choose(self) -> tuple[Slot, ...]:
         slots = []
         for name in self.names:
-            first = _free_ports(SLOTS)
+            first = free_ports(SLOTS)
             slots += [Slot(f"{name} 00 {slot:02X}", first + slot, VpcdLink(first + slot)) for slot in range(SLOTS)]
         return tuple(slots)
 
@@ -214,21 +216,6 @@ def _socket_of_this_process() -> Path:
 
 def _driver() -> Path | None:
     return next((path for path in DRIVERS if path.exists()), None)
-
-
-def _free_ports(count: int) -> int:
-    """The first of `count` ports that follow each other and are free at this moment."""
-    while True:
-        with contextlib.ExitStack() as held:
-            first = held.enter_context(socket.socket())
-            first.bind(("", 0))
-            start: int = first.getsockname()[1]
-            try:
-                for port in range(start + 1, start + count):
-                    held.enter_context(socket.socket()).bind(("", port))
-            except (OSError, OverflowError):
-                continue
-            return start
 
 
 def _listened_on(pid: int) -> set[int]:

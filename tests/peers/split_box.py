@@ -15,7 +15,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -45,6 +44,7 @@ from tests.peers.disk import ROOMY_IMAGES
 from tests.peers.dmp import DmpPeer
 from tests.peers.dmp_registry import APPROVED
 from tests.peers.front_desk import Browser
+from tests.peers.ports import free_port
 
 GROUP = 64_000
 USERS = {part: GROUP + 1 + number for number, part in enumerate(Part)}
@@ -280,9 +280,3 @@ class SplitCabinet(Cabinet):
         while (found := await self.state(number)) is not state:
             assert time.monotonic() < deadline, f"entry {number} is still {found}"
             await asyncio.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

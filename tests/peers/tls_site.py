@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.peers.pki import Pki
+from tests.peers.ports import free_port
 
 
 def server_context(
@@ -33,11 +34,11 @@ def server_context(
 
 
 class TlsSite:
-    """One address. `port` 0: the system chooses, once."""
+    """One address. `port` 0: one that is free, the same until the end."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
-        self.port = port
+        self.port = port or free_port()
         self._runner: web.AppRunner | None = None
 
     async def start(self, app: web.Application, context: ssl.SSLContext, **runner: Any) -> None:
@@ -45,7 +46,6 @@ class TlsSite:
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port, ssl_context=context, reuse_address=True)
         await site.start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Nobody listens any more, open connections are closed."""

@@ -35,7 +35,7 @@ from passevue.intake.pacs_answers import (
     study_of,
 )
 from passevue.intake.pacs_association import HINT_AWAY
-from passevue.intake.pacs_dicom import whole_deadline
+from passevue.intake.pacs_dicom import WHOLE, whole_deadline
 from passevue.intake.pacs_notes import MAX_NOTE, Fetch, notes_of, with_notes
 from passevue.intake.study import Reference, Series, Study
 
@@ -75,7 +75,7 @@ class DicomWebPacs:
         """
         if not is_uid(study_uid):
             raise CabinetError("the study asked for is not named by a UID")
-        async with whole_deadline(self._timeout_s):
+        async with whole_deadline(WHOLE * self._timeout_s):
             async with self._http() as http:
                 study = await self._study(http, study_uid)
             if study is None or not notes_of(study):

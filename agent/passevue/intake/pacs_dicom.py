@@ -38,20 +38,23 @@ RETRIEVE: dict[str, tuple[Offer, ...]] = {
 
 
 @contextlib.asynccontextmanager
-async def whole_deadline(timeout_s: float) -> AsyncIterator[None]:
+async def whole_deadline(whole_s: float) -> AsyncIterator[None]:
     """Bounds the time of a whole study."""
     try:
-        async with asyncio.timeout(WHOLE * timeout_s):
+        async with asyncio.timeout(whole_s):
             yield
     except TimeoutError as err:
-        raise NetworkError(f"PACS did not give a study within {WHOLE * timeout_s:g} s", hint=HINT_AWAY) from err
+        raise NetworkError(f"PACS did not give a study within {whole_s:g} s", hint=HINT_AWAY) from err
 
 
 class DicomPacs:
     """`Pacs` over DIMSE. `arrived` gives what the box's own acceptor has taken in, for C-MOVE."""
 
-    def __init__(self, pacs: config.Pacs, arrived: Arrived, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, pacs: config.Pacs, arrived: Arrived, tls: ssl.SSLContext | None = None, *, whole_s: float | None = None
+    ) -> None:
         self._pacs = pacs
+        self._whole_s = whole_s or WHOLE * pacs.timeout_s
         self._arrived = arrived
         self._address = Address(pacs.host, pacs.port, pacs.ae_title, pacs.our_ae_title, tls)
         self._places = asyncio.Semaphore(pacs.max_associations)
@@ -65,7 +68,7 @@ class DicomPacs:
         """
         if not is_uid(study_uid):
             raise CabinetError("the study asked for is not named by a UID")
-        async with whole_deadline(self._pacs.timeout_s), self._associated(FIND) as assoc:
+        async with whole_deadline(self._whole_s), self._associated(FIND) as assoc:
             study = await whole_study(assoc, study_uid)
             return await with_notes(study, self._fetch_on(assoc)) if study else None
 

@@ -167,7 +167,7 @@ async def test_closing_for_a_removal_cuts_what_is_under_way_with_that_reason(
 async def test_a_cancelled_request_is_gone_at_once_and_the_next_one_works(
     far: Far, organisations: Pki, persons: Persons, cps3: OnlySigns
 ) -> None:
-    cps3.takes_s = 0.5
+    cps3.takes_s = 3
     async with connections(cps3, organisations, persons) as https:
         asking = asyncio.create_task(https.request("GET", f"{far.url}/a"))
         await cps3.asked.wait()
@@ -175,7 +175,7 @@ async def test_a_cancelled_request_is_gone_at_once_and_the_next_one_works(
         begun = time.perf_counter()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        assert time.perf_counter() - begun < 0.3
+        assert time.perf_counter() - begun < 2.5
         assert (await https.request("GET", f"{far.url}/a")).status == 200
 
 

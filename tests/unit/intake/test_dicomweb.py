@@ -141,11 +141,11 @@ async def test_a_server_that_says_when_to_come_back_is_heard(peer: PacsPeer) -> 
 
 
 async def test_a_server_that_answers_after_the_deadline_is_not_waited_for(peer: PacsPeer) -> None:
-    peer.faults.delay_s = 1
+    peer.faults.delay_s = 4
     began = time.monotonic()
     with pytest.raises(NetworkError):
         await found(peer, timeout_s=0.1)
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 3.5
 
 
 async def test_a_server_that_is_away_and_a_wrong_address_are_asked_again_later(peer: PacsPeer) -> None:

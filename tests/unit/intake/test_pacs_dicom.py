@@ -1,7 +1,6 @@
 """The PACS over DIMSE, against a real one, good and bad."""
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from passevue.intake.study import Study
 from tests.peers import invented
 from tests.peers.pacs import PacsPeer, part_10
 from tests.peers.pki import Pki
+from tests.peers.ports import free_port
 
 STUDY = "2.25.1001"
 OTHER = "2.25.1002"
@@ -126,7 +126,7 @@ async def test_a_pacs_that_does_not_understand_is_for_a_person(peer: PacsPeer) -
 
 
 async def test_a_pacs_that_is_away_says_so(peer: PacsPeer) -> None:
-    gone = config.Pacs(host="127.0.0.1", port=_free_port(), ae_title="PACS", timeout_s=5)
+    gone = config.Pacs(host="127.0.0.1", port=free_port(), ae_title="PACS", timeout_s=5)
     with pytest.raises(NetworkError) as caught:
         await DicomPacs(gone, Arrivals().arrived).find_study(STUDY)
     assert caught.value.hint
@@ -151,19 +151,21 @@ async def test_a_pacs_that_dies_at_any_answer_is_asked_again_later(peer: PacsPee
 
 
 async def test_a_pacs_that_answers_after_the_deadline_is_not_waited_for(peer: PacsPeer) -> None:
-    peer.faults.delay_s = 1
+    peer.faults.delay_s = 4
     began = time.monotonic()
     with pytest.raises(NetworkError, match=r"within 0\.2 s"):
         await found(peer, timeout_s=0.2)
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 3.5
     peer.faults.delay_s = 0
     assert (await found(peer)).instance_count == 6
 
 
 async def test_a_pacs_that_drips_is_bounded_by_the_whole_deadline(peer: PacsPeer) -> None:
+    """No answer is late, and there is no end of them."""
     peer.faults.delay_s, peer.faults.repeat = 0.05, 400
-    with pytest.raises(NetworkError, match="within 10 s"):
-        await found(peer, timeout_s=1)
+    settings = config.Pacs(host="127.0.0.1", port=peer.port, ae_title=peer.ae_title, timeout_s=10)
+    with pytest.raises(NetworkError, match="within 3 s"):
+        await DicomPacs(settings, Arrivals().arrived, whole_s=3).find_study(STUDY)
 
 
 async def test_two_patients_for_one_study_are_for_a_person(peer: PacsPeer) -> None:
@@ -351,9 +353,3 @@ async def test_nothing_that_is_asked_or_answered_is_logged(peer: PacsPeer, caplo
     await found(peer)
     assert STUDY not in caplog.text
     assert "IPP-INVENTE" not in caplog.text
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
