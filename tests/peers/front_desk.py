@@ -18,7 +18,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo
@@ -44,6 +44,7 @@ from passevue.status.machine_pages import Desk
 from passevue.status.observer import Observer
 from passevue.status.page import Page
 from passevue.status.people import open_people
+from tests.clocks import ShiftedClock
 from tests.peers.card import Holder, Profile, Situation, VirtualCard
 from tests.peers.card_hand import CardHand
 from tests.peers.disk import ROOMY
@@ -59,19 +60,6 @@ DOCTOR = Doctor("899700367909", "RADIOLOGUE", "CAMILLE")
 HERE = Situation(SITE.name, SITE.id, "SA08")
 ELSEWHERE = Situation("CENTRE HOSPITALIER DES FALAISES", "10B0184569", "SA01")
 _TOKEN = re.compile(r'name="token" value="([0-9a-f]{64})"')
-
-
-class Clock:
-    """The real time, and what a test adds to it."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def pass_by(self, **much: float) -> None:
-        self.ahead += timedelta(**much)
 
 
 class FrontDesk:
@@ -91,7 +79,7 @@ class FrontDesk:
     ) -> None:
         self._serial = serial  # of an appliance; "": a laptop
         self.folder = folder
-        self.clock = Clock()
+        self.clock = ShiftedClock()
         self.persons: Persons = of_process(realm)
         self.pki = Pki(folder / "pki")
         self.peer = PscPeer(self.pki, structure=SITE.id) if psc else None

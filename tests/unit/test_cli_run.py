@@ -17,41 +17,14 @@ import pytest
 
 from passevue.cli.exits import Exit
 from passevue.status.audit_trail import verify
-from tests.peers.pki import Pki
+from tests.smallest import smallest_box
 
 STRUCTURE = "1750000000"
 
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
-    pki = Pki(tmp_path / "pki")
-    keys = {name: str(path) for name, path in pki.structure(STRUCTURE).as_config().items()}
-    structure = "\n".join(f'{name} = "{path}"' for name, path in keys.items())
-    path = tmp_path / "passevue.toml"
-    path.write_text(
-        f"""
-        [box]
-        name = "Boîtier d'essai"
-        data_dir = "data"
-        oid = "1.2.250.1.999.1"
-        realm = "test"
-        retrieve_url = "https://db.essai.example/wado"
-        [registry]
-        url = "https://127.0.0.1:9"
-        authority = "{pki.authority}"
-        lps_homologation = "ESSAI-0001"
-        [[structures]]
-        {structure}
-        [ris]
-        port = 0
-        [modality]
-        port = 0
-        [page]
-        port = 0
-        """,
-        encoding="utf-8",
-    )
-    return path
+    return smallest_box(tmp_path, STRUCTURE)
 
 
 @asynccontextmanager

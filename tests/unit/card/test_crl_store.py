@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,23 +10,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from passevue import config
 from passevue.card.crl_store import CrlLevel, CrlStore
+from tests.clocks import StoppedClock
 from tests.peers.ans import Ans, Fault, Lists, lists_of
 from tests.peers.pki_persons import Persons
 
 NAME = "TEST AC IGC-SANTE FORT PERSONNES"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> StoppedClock:
+    return StoppedClock()
 
 
 @pytest.fixture
@@ -42,7 +35,7 @@ def lists(persons: Persons, ans: Ans) -> Lists:
     return lists
 
 
-def store(persons: Persons, ans: Ans, folder: Path, clock: Clock, **settings: float) -> CrlStore:
+def store(persons: Persons, ans: Ans, folder: Path, clock: StoppedClock, **settings: float) -> CrlStore:
     section = config.Crl(urls={NAME: ans.url("/a.crl")}, **settings)  # type: ignore[arg-type]
     return CrlStore(folder, [persons.sub_authority], section, clock)
 
@@ -52,7 +45,7 @@ def files(folder: Path) -> list[Path]:
 
 
 async def test_a_list_is_fetched_kept_and_found_again_without_the_network(
-    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock
 ) -> None:
     crls = store(persons, ans, tmp_path / "crl", clock)
     await crls.load()
@@ -72,7 +65,7 @@ async def test_a_list_is_fetched_kept_and_found_again_without_the_network(
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE])
 async def test_whatever_comes_instead_the_list_held_stays_and_the_page_says_why(
-    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock, fault: Fault
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock, fault: Fault
 ) -> None:
     crls = store(persons, ans, tmp_path, clock, timeout_s=0.5, max_bytes=1 << 20)
     await crls.refresh()
@@ -92,7 +85,7 @@ async def test_whatever_comes_instead_the_list_held_stays_and_the_page_says_why(
 
 
 async def test_forged_older_and_ended_lists_are_ignored(
-    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock
 ) -> None:
     crls = store(persons, ans, tmp_path, clock)
     await crls.refresh()
@@ -115,7 +108,7 @@ async def test_forged_older_and_ended_lists_are_ignored(
 
 
 async def test_lists_are_fetched_each_six_hours_and_failures_tried_again_sooner(
-    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock
 ) -> None:
     crls = store(persons, ans, tmp_path, clock)
 
@@ -134,7 +127,9 @@ async def test_lists_are_fetched_each_six_hours_and_failures_tried_again_sooner(
     assert await asked_after(timedelta(days=-400)) == 1, "a clock set back does not stop fetching"
 
 
-async def test_a_list_ages_and_ends(persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock) -> None:
+async def test_a_list_ages_and_ends(
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock
+) -> None:
     crls = store(persons, ans, tmp_path, clock)
     assert crls.states(clock.now)[0].level is CrlLevel.ABSENT
     await crls.refresh()
@@ -143,7 +138,7 @@ async def test_a_list_ages_and_ends(persons: Persons, ans: Ans, lists: Lists, tm
 
 
 async def test_what_the_disk_gives_back_is_checked_again(
-    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock
 ) -> None:
     crls = store(persons, ans, tmp_path, clock)
     await crls.refresh()
@@ -159,7 +154,7 @@ async def test_what_the_disk_gives_back_is_checked_again(
 
 
 async def test_a_person_who_waits_makes_one_fetch_and_not_for_long(
-    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock
 ) -> None:
     crls = store(persons, ans, tmp_path, clock)
     ans.fault = Fault.SLOW
@@ -172,7 +167,7 @@ async def test_a_person_who_waits_makes_one_fetch_and_not_for_long(
 
 
 async def test_running_is_loading_then_fetching_until_cancelled(
-    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: Clock
+    persons: Persons, ans: Ans, lists: Lists, tmp_path: Path, clock: StoppedClock
 ) -> None:
     crls = store(persons, ans, tmp_path, clock)
     running = asyncio.create_task(crls.run())

@@ -1,9 +1,8 @@
-"""A browser as far as Pro Santé Connect's redirects need one, and a clock to set."""
+"""A browser as far as Pro Santé Connect's redirects need one."""
 
 import html
 import re
 import ssl
-from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
@@ -14,16 +13,6 @@ from tests.peers.psc import PscPeer
 
 _HIDDEN = re.compile(r'type="hidden" name="([^"]+)" value="([^"]*)"')
 MEDECIN = "899700000017"
-
-
-class Clock:
-    """A wall clock that a test can set."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 async def visit(url: str, pki: Pki) -> dict[str, str]:

@@ -10,11 +10,12 @@ from passevue import config
 from passevue.errors import BoxError, CredentialError, NetworkError, SignInError, TrustError
 from passevue.national.psc import Psc
 from passevue.national.psc_identity import PscIdentity
+from tests.clocks import ShiftedClock
 from tests.peers.pki import Family, Pki, StructurePaths
 from tests.peers.psc import Fault, PscPeer
 from tests.peers.psc_tokens import FORGERIES
 from tests.peers.trusted import servers_of
-from tests.unit.national.psc_browser import MEDECIN, Clock, choose, sign_in, visit
+from tests.unit.national.psc_browser import MEDECIN, choose, sign_in, visit
 
 # Browser
 
@@ -88,7 +89,7 @@ async def test_an_injected_code_is_stopped_by_the_verifier(psc: Psc, psc_peer: P
 async def test_an_answer_after_ten_minutes_or_by_a_clock_set_back_is_refused(
     psc_settings: config.Psc, psc_identity: PscIdentity, psc_peer: PscPeer, pki: Pki, tmp_path: Path
 ) -> None:
-    clock = Clock()
+    clock = ShiftedClock()
     async with Psc(psc_settings, psc_identity, tmp_path, clock, retry_waits_s=()) as psc:
         for ahead in (timedelta(minutes=11), timedelta(hours=-1)):
             clock.ahead = timedelta()
@@ -116,7 +117,7 @@ async def test_a_forged_identity_token_signs_nobody_in(psc: Psc, psc_peer: PscPe
 async def test_a_wrong_clock_is_named_as_such(
     psc_settings: config.Psc, psc_identity: PscIdentity, psc_peer: PscPeer, pki: Pki, tmp_path: Path, hours: int
 ) -> None:
-    clock = Clock()
+    clock = ShiftedClock()
     clock.ahead = timedelta(hours=hours)
     async with Psc(psc_settings, psc_identity, tmp_path, clock, retry_waits_s=()) as psc:
         with pytest.raises(TrustError) as refused:

@@ -10,9 +10,10 @@ from passevue import config
 from passevue.errors import NetworkError, SignInError, TrustError
 from passevue.national.psc import Psc
 from passevue.national.psc_identity import PscIdentity
+from tests.clocks import ShiftedClock
 from tests.peers.pki import Pki
 from tests.peers.psc import Fault, PscPeer
-from tests.unit.national.psc_browser import MEDECIN, Clock, sign_in
+from tests.unit.national.psc_browser import MEDECIN, sign_in
 
 
 async def test_a_token_with_less_than_fifteen_seconds_is_renewed_once_for_all(
@@ -44,7 +45,7 @@ async def test_a_caller_that_goes_away_loses_no_token(psc: Psc, psc_peer: PscPee
 async def test_four_hours_after_sign_in_it_is_over(
     psc_settings: config.Psc, psc_identity: PscIdentity, pki: Pki, psc_peer: PscPeer, tmp_path: Path
 ) -> None:
-    clock = Clock()
+    clock = ShiftedClock()
     psc_peer.clock = clock
     async with Psc(psc_settings, psc_identity, tmp_path, clock, retry_waits_s=()) as psc:
         session = await sign_in(psc, psc_peer, pki)
@@ -63,7 +64,7 @@ async def test_four_hours_after_sign_in_it_is_over(
 async def test_tending_keeps_an_idle_session_alive_and_without_it_dies(
     psc_settings: config.Psc, psc_identity: PscIdentity, pki: Pki, psc_peer: PscPeer, tmp_path: Path
 ) -> None:
-    clock = Clock()
+    clock = ShiftedClock()
     psc_peer.clock = clock
     async with Psc(psc_settings, psc_identity, tmp_path, clock, retry_waits_s=()) as psc:
         session = await sign_in(psc, psc_peer, pki)

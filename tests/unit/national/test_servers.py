@@ -27,6 +27,7 @@ from passevue.national.registry import Registry
 from passevue.national.servers import Servers
 from passevue.national.structures import Structures
 from passevue.national.vihf import Mode
+from tests.clocks import StoppedClock
 from tests.peers.ans import Lists
 from tests.peers.card import Holder, Profile
 from tests.peers.dmp import DmpPeer
@@ -43,23 +44,15 @@ OFF_LOOP = ThreadPoolExecutor(1)  # what blocks, asked for by tests on the loop 
 SUB_CA = "TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> StoppedClock:
+    return StoppedClock()
 
 
 class Kept:
     """The folder of lists of one box, and what lies in it."""
 
-    def __init__(self, pki: Pki, folder: Path, clock: Clock) -> None:
+    def __init__(self, pki: Pki, folder: Path, clock: StoppedClock) -> None:
         self.root, self.sub = (Lists(one.certificate, one.key) for one in pki.authorities())
         self.folder, self.clock = folder, clock
         shutil.copytree(pki.lists, folder)
@@ -90,7 +83,7 @@ def speaking(servers: Servers, keys: StructurePaths) -> Structures:
 
 
 @pytest.fixture
-def kept(pki: Pki, tmp_path: Path, clock: Clock) -> Kept:
+def kept(pki: Pki, tmp_path: Path, clock: StoppedClock) -> Kept:
     return Kept(pki, tmp_path / "crl", clock)
 
 

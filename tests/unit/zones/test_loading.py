@@ -14,7 +14,7 @@ from passevue.config import load as load_config
 from passevue.queue.store import Store
 from passevue.zones.loading import load
 from passevue.zones.part import Part
-from tests.peers.pki import Pki
+from tests.smallest import smallest_box
 
 ALL = {
     "annotated_types",
@@ -52,30 +52,7 @@ AIDS = {"cython_runtime", "swig_runtime_data5", "sitecustomize", "usercustomize"
 @pytest.fixture
 async def configuration(tmp_path: Path) -> Path:
     """Of a box that has been started before."""
-    pki = Pki(tmp_path / "pki")
-    keys = "\n".join(f'{name} = "{path}"' for name, path in pki.structure("1750000000").as_config().items())
-    path = tmp_path / "passevue.toml"
-    text = f"""
-        [box]
-        name = "Boîtier d'essai"
-        data_dir = "data"
-        oid = "1.2.250.1.999.1"
-        realm = "test"
-        retrieve_url = "https://db.essai.example/wado"
-        [registry]
-        url = "https://127.0.0.1:9"
-        authority = "{pki.authority}"
-        lps_homologation = "ESSAI-0001"
-        [[structures]]
-        {keys}
-        [ris]
-        port = 0
-        [modality]
-        port = 0
-        [page]
-        port = 0
-    """
-    await asyncio.to_thread(path.write_text, text, encoding="utf-8")
+    path = await asyncio.to_thread(smallest_box, tmp_path, "1750000000")
     config = await asyncio.to_thread(load_config, path)
     await (await Store.open(config.queue, config.box.data_dir)).close()
     return path
