@@ -27,13 +27,16 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _facts(words: Sequence[str]) -> None:
-    """As `_run`."""
+    """As `_run`; `--only` comes first, or typer reads it."""
+    from passevue.baseline.collect import Hand
     from passevue.cli.words import Wanted, read
 
-    if (wanted := read(words)) is not None and wanted == Wanted(wanted.config_path):
+    only = next((hand for hand in Hand if words[:2] == ["--only", hand]), None)
+    wanted = read(words[2:] if only else words)
+    if wanted is not None and wanted == Wanted(wanted.config_path):
         from passevue.cli.facts import gather
 
-        sys.exit(gather(wanted.config_path))
+        sys.exit(gather(wanted.config_path, only))
 
 
 def _load_structlog_alone() -> None:

@@ -1,9 +1,9 @@
 """Facts: what the operating system shows to root alone, or to no sandbox, written down for the engine to judge.
 
 The engine runs as `passevue-host`, in its own mount, process and perhaps network view: the mounts, sockets, rules and
-key slots that it must judge are not there to see. `passevue-facts` (root, no network, nothing else to do) reads them
-and leaves one JSON in `PLACE`, root:passevue 0640; the rules read that and nothing of the system itself. Run as root
-by hand, `passevue baseline` collects them on the spot.
+key slots that it must judge are not there to see. `passevue-facts` and the two units that it calls for (`collect`)
+read them; it leaves one JSON in `PLACE`, root:passevue 0640; the rules read that and nothing of the system itself. Run
+as root by hand, `passevue baseline` collects them on the spot.
 
     machine.facts.text("mounts")                # /proc/1/mountinfo, as the kernel wrote it
     machine.facts.tree("ruleset")               # the same, where it is JSON
@@ -25,6 +25,9 @@ from typing import Any, Final
 from passevue.errors import Unreadable
 
 PLACE: Final = "/run/passevue/facts.json"
+PART_PLACE: Final = (
+    "/run/passevue-facts-{hand}/facts.json"  # what another unit than `passevue-facts` read, for it alone
+)
 SCHEMA: Final = 1
 FRESH_S: Final = 15 * 60.0  # collected every five minutes: three missed rounds
 MAX_BYTES: Final = 4 << 20  # a whole box takes 150 KiB
@@ -69,11 +72,11 @@ class Facts:
         """Without empty ones. Raises: Unreadable."""
         return [line for line in self.text(name).splitlines() if line.strip()]
 
-    def check_fresh(self, boot_id: str, uptime_s: float) -> None:
+    def check_fresh(self, boot_id: str, uptime_s: float, fresh_s: float = FRESH_S) -> None:
         """Raises: Unreadable when they are of another boot, too old, or of the future."""
         if self.boot_id != boot_id:
             raise Unreadable("the facts are of another boot")
-        if not 0 <= uptime_s - self.uptime_s < FRESH_S:
+        if not 0 <= uptime_s - self.uptime_s < fresh_s:
             raise Unreadable(f"the facts are {(uptime_s - self.uptime_s) / 60:.0f} min old")
 
 

@@ -25,11 +25,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from passevue.baseline import facts
 from passevue.baseline.facts import Facts
-from passevue.config import Config
+
+if TYPE_CHECKING:  # who collects facts has no use for it, and starts every four minutes
+    from passevue.config import Config
 
 MANIFEST: Final = "/usr/share/passevue/manifest.json"
 OS_RELEASE: Final = "/usr/lib/os-release"
@@ -37,6 +39,7 @@ MAX_BYTES: Final = 4 << 20  # of one file or one program's output; the longest r
 PIECE: Final = 64 << 10
 MAX_NAMES: Final = 20_000  # names that one glob gives
 TIMEOUT_S: Final = 60.0  # 4.5 s were seen for all units on an emulated machine that had nothing else to do
+_FIRST_HANDED: Final = 3  # sd_listen_fds(3)
 FOLDERS: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 PROGRAMS: Final = frozenset(
@@ -150,6 +153,7 @@ class Machine:
         now: aware UTC.
         config: the configuration in use; None when it cannot be read.
         config_path: the file that it was read from.
+        data_dir: where the box keeps its data, for who has read no more of the configuration than that.
         runner: what runs a program; the default really does.
         collected: facts of this very moment, where the caller is root; None: those that root left.
 
@@ -162,8 +166,9 @@ class Machine:
         root: Path = Path("/"),
         *,
         now: datetime,
-        config: Config | None = None,
+        config: "Config | None" = None,
         config_path: Path | None = None,
+        data_dir: Path | None = None,
         runner: Runner | None = None,
         collected: Facts | None = None,
     ) -> None:
@@ -172,6 +177,7 @@ class Machine:
         self.config_path = config_path
         self.evidence_s: float | None = None
         self._config = config
+        self._data_dir = data_dir
         self._runner = runner or run_program
         self._read_once = _ReadOnce(collected)  # shared by all glances
 
@@ -199,11 +205,16 @@ class Machine:
         return self._read_once.manifest
 
     @property
-    def config(self) -> Config:
+    def config(self) -> "Config":
         """Raises: Unmeasurable when it could not be read."""
         if self._config is None:
             raise Unmeasurable("the configuration cannot be read")
         return self._config
+
+    @property
+    def data_dir(self) -> Path:
+        """Raises: Unmeasurable when the configuration could not be read."""
+        return self._data_dir if self._data_dir is not None else self.config.box.data_dir
 
     @property
     def boot_id(self) -> str:
@@ -257,6 +268,14 @@ class Machine:
         with self.path(path).open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
             return file.read(max_bytes)
+
+    def handed(self, name: str) -> str:
+        """The content of a file that systemd opened for this program (`OpenFile=`); "" when it did not."""
+        try:
+            number = os.environ.get("LISTEN_FDNAMES", "").split(":").index(name)
+        except ValueError:
+            return ""
+        return os.pread(_FIRST_HANDED + number, PIECE, 0).decode("utf-8", "replace")
 
     def exists(self, path: str | Path) -> bool:
         return self.path(path).exists()

@@ -19,17 +19,18 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text as Styled
 
-from passevue.baseline.collect import collect
+from passevue.baseline.collect import Hand, collect, joined
 from passevue.baseline.machine import Machine, Ran, Unmeasurable
 from passevue.baseline.once import look_once
 from passevue.baseline.opening import image_of, is_root, last_report
 from passevue.baseline.report import EXIT_ENGINE_FAILED, Report, Result
 from passevue.baseline.rule import Effect, Rule, Status
 from passevue.baseline.rules import BY_ID, CATALOGUE
-from passevue.cli.facts import gather, read_config
+from passevue.cli.facts import gather
 from passevue.cli.ground import DEFAULT_CONFIG, AsJson, ConfigPath, err, now, out
 from passevue.config import Config, printable
-from passevue.errors import BoxError
+from passevue.config_check import load_checked
+from passevue.errors import BoxError, ConfigError
 
 ROOT = Path("/")
 MARKS = {Status.PASS: ("✓", "green"), Status.UNKNOWN: ("?", "yellow"), Status.NOT_APPLICABLE: ("–", "dim")}
@@ -83,9 +84,12 @@ def baseline(
 
 
 @app.command("facts")
-def collect_facts(config_path: ConfigPath = DEFAULT_CONFIG) -> None:
+def collect_facts(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    only: Annotated[Hand | None, typer.Option("--only", help="Seulement ce que cette unité relève.")] = None,
+) -> None:
     """Relève ce que seul root voit du système, pour que le boîtier en juge. Lancé par systemd, en root."""
-    raise typer.Exit(gather(config_path))
+    raise typer.Exit(gather(config_path, only))
 
 
 def _chosen(names: Sequence[str]) -> list[Rule]:
@@ -95,6 +99,14 @@ def _chosen(names: Sequence[str]) -> list[Rule]:
         if found is None:
             raise typer.BadParameter(f"règle inconnue : {printable(name, 40)}", param_hint="--rule")
     return [each for each in wanted if each is not None] or list(CATALOGUE)
+
+
+def read_config(path: Path) -> Config | None:
+    """None when it is wrong: APP-03 says so, and the other rules are looked at all the same."""
+    try:
+        return load_checked(path)
+    except ConfigError:
+        return None
 
 
 async def _look(rules: Sequence[Rule], config_path: Path, root: Path) -> Report:
@@ -120,7 +132,7 @@ def _machine(config: Config | None, config_path: Path, root: Path) -> Machine:
     machine = Machine(ROOT, now=now(), config=config, config_path=config_path)
     if not machine.appliance or not is_root():
         return machine
-    return Machine(ROOT, now=now(), config=config, config_path=config_path, collected=collect(machine))
+    return Machine(ROOT, now=now(), config=config, config_path=config_path, collected=joined(collect(machine)))
 
 
 def _no_programs(argv: tuple[str, ...], _timeout_s: float) -> Ran:

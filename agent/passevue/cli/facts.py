@@ -1,43 +1,100 @@
 """`passevue baseline facts`: what only root sees of the system, written down for the engine.
 
-systemd runs it every four minutes: it loads nothing that it does not need.
+    passevue baseline facts --config F                    all of it, by hand, as root
+    passevue baseline facts --config F --only devices     what one of the three units reads (`baseline.collect`)
+
+systemd runs it every four minutes, three times: it loads nothing that it does not need, not even the library that
+reads the configuration, of which it wants one folder.
 """
 
 import os
+import pwd
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from passevue.baseline import facts
-from passevue.baseline.collect import collect
+from passevue.baseline.collect import ALL, HANDS, Hand, collect, joined, with_part
+from passevue.baseline.facts import Facts
 from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.places import ROOT
-from passevue.baseline.report import EXIT_ENGINE_FAILED
 from passevue.cli.exits import Exit
-from passevue.config import Config, printable
-from passevue.config_check import load_checked
-from passevue.errors import ConfigError, Unreadable
+from passevue.errors import Unreadable
 from passevue.zones.part import group
 
+MAX_CONFIG_BYTES = 1 << 20  # as `config` has it
+USER = "passevue-facts"  # of the unit that needs not be root
 
-def gather(config_path: Path, place: Path = Path(facts.PLACE), root: Path = ROOT) -> int:
-    """Leave one round of facts in `place`; the exit code. Blocks."""
-    machine = Machine(root, now=datetime.now(UTC), config=read_config(config_path), config_path=config_path)
+
+def gather(config_path: Path, only: Hand | None = None, place: Path | None = None, root: Path = ROOT) -> int:
+    """Leave one round of facts in `place`; the exit code. Blocks. `only`: what that unit reads."""
+    names = HANDS[only] if only else ALL
+    folder = data_dir(config_path) if "room" in names else None
+    machine = Machine(root, now=datetime.now(UTC), config_path=config_path, data_dir=folder)
+    place = place if place is not None else root / _place(only).lstrip("/")
     try:
-        before = facts.read(place, owner=os.geteuid())
-    except (OSError, Unreadable):
-        before = None
-    try:
-        facts.write(place, collect(machine, before), group=group())
+        found = collect(machine, _left(place, os.geteuid()), names)
+        if only is Hand.REST:
+            found = _with_parts(found, root)
+        if _is_apart(only):
+            facts.write(place, found)
+        else:
+            facts.write(place, joined(found), group=group())
     except (OSError, Unreadable, Unmeasurable) as error:
-        print(f"Le relevé n’a pas pu être écrit. {printable(str(error))}", file=sys.stderr)
-        return EXIT_ENGINE_FAILED
+        return _not_written(error)
     return Exit.DONE
 
 
-def read_config(path: Path) -> Config | None:
-    """None when it is wrong: APP-03 says so, and the other rules are looked at all the same."""
+def data_dir(config_path: Path) -> Path | None:
+    """None when the configuration is wrong: APP-03 says so, and the other facts are read all the same."""
+    import tomllib  # a third of what this program takes to load, and two of its three runs do without
+
     try:
-        return load_checked(path)
-    except ConfigError:
+        with config_path.open("rb") as file:
+            tree: Any = tomllib.loads(file.read(MAX_CONFIG_BYTES).decode("utf-8"))
+        return config_path.parent / str(tree["box"]["data_dir"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _with_parts(found: Facts, root: Path) -> Facts:
+    owners: dict[Hand, Callable[[], int]] = {Hand.DEVICES: os.geteuid, Hand.NETWORK: _facts_user}
+    for hand, owner in owners.items():
+        place = root / facts.PART_PLACE.format(hand=hand).lstrip("/")
+        left: Facts | Exception
+        try:
+            left = facts.read(place, owner=owner())
+        except (OSError, Unreadable, KeyError) as error:
+            left = error
+        found = with_part(found, hand, left)
+    return found
+
+
+def _facts_user() -> int:
+    """Raises: KeyError when the machine has no such user."""
+    return pwd.getpwnam(USER).pw_uid
+
+
+def _is_apart(only: Hand | None) -> bool:
+    return only not in (None, Hand.REST)
+
+
+def _place(only: Hand | None) -> str:
+    return facts.PART_PLACE.format(hand=only) if _is_apart(only) else facts.PLACE
+
+
+def _left(place: Path, owner: int) -> Facts | None:
+    try:
+        return facts.read(place, owner=owner)
+    except (OSError, Unreadable):
+        return None
+
+
+def _not_written(error: Exception) -> int:
+    from passevue.baseline.report import EXIT_ENGINE_FAILED
+    from passevue.config import printable
+
+    print(f"Le relevé n’a pas pu être écrit. {printable(str(error))}", file=sys.stderr)
+    return EXIT_ENGINE_FAILED

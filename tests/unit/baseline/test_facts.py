@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passevue.baseline import facts
-from passevue.baseline.collect import LASTING_S, TAKES, collect
+from passevue.baseline.collect import ALL, HANDS, JOINED, LASTING_S, ROUND_S, Hand, collect, joined, with_part
 from passevue.baseline.facts import Facts, from_json, to_json
 from passevue.baseline.machine import Machine
 from passevue.baseline.reading.links import read_links
 from passevue.baseline.reading.mounts import holding, read_mounts
 from passevue.baseline.reading.settings import read_sysctls
 from passevue.baseline.reading.sockets import read_sockets
+from passevue.baseline.takes import TAKES
 from passevue.errors import Unreadable
 from tests.unit.baseline.a_box import BOOT_ID, NOW, recorded
 from tests.unit.baseline.machines import Recorded
@@ -132,8 +135,30 @@ def test_one_fact_out_of_bounds_leaves_the_others(tmp_path: Path) -> None:
     assert found.texts["swaps"] == "Filename\n"
 
 
+def network_of(box: Recorded, own: int, box_has: int) -> None:
+    for who, number in (("self", own), ("1", box_has)):
+        folder = box.root / "proc" / who / "ns"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "net").unlink(missing_ok=True)
+        (folder / "net").symlink_to(f"net:[{number}]")
+
+
+def test_the_signed_firewall_is_loaded_into_an_empty_network_only(tmp_path: Path) -> None:
+    """Into the box's own it would wipe what the configuration filled."""
+    box = Recorded(tmp_path)
+    bare, apart = "nft -j --echo -f /etc/nftables.conf", "unshare --net nft -j --echo -f /etc/nftables.conf"
+    box.answers(bare, out="loaded here")
+    box.answers(apart, out="loaded in a new one")
+    assert collect(box.machine()).missing["ruleset_signed"].startswith("FileNotFoundError"), "not known: not loaded"
+    network_of(box, own=7, box_has=7)
+    assert collect(box.machine()).texts["ruleset_signed"] == "loaded in a new one"
+    network_of(box, own=8, box_has=7)
+    assert collect(box.machine()).texts["ruleset_signed"] == "loaded here"
+
+
 def test_what_cannot_change_is_read_once_a_boot(tmp_path: Path) -> None:
     box = Recorded(tmp_path)
+    network_of(box, own=1, box_has=1)
     command = "unshare --net nft -j --echo -f /etc/nftables.conf"
     box.answers(command, out="first")
     first = collect(box.machine())
@@ -200,11 +225,78 @@ def test_sets_that_strangers_fill_are_not_listed(tmp_path: Path) -> None:
     assert not any("_open" in name or "_pace" in name for name in names)
 
 
+def test_each_fact_is_read_by_one_unit() -> None:
+    assert sorted(name for names in HANDS.values() for name in names) == sorted(ALL)
+    assert {name for pieces in JOINED.values() for name in pieces} <= ALL
+
+
+WHOLE = Facts(BOOT_ID, 1000.0, {"cmdline": "quiet"}, {"swaps": "no"})
+
+
+def test_what_another_unit_read_is_taken_while_it_is_of_this_round() -> None:
+    left = Facts(BOOT_ID, 990.0, {"links": "lo 772 - -"}, {"dns": "Unmeasurable: x"}, {"links": 3.0})
+    whole = with_part(WHOLE, Hand.NETWORK, left)
+    assert whole.texts == {"cmdline": "quiet", "links": "lo 772 - -"}
+    assert whole.since == {"links": 3.0}
+    assert whole.missing["dns"] == "Unmeasurable: x"
+    assert whole.missing["ruleset"] == "not collected"
+    assert whole.uptime_s == 990.0, "no fact is older than they say together"
+    for late in (
+        Facts(BOOT_ID, 1000.0 - ROUND_S, left.texts),
+        Facts("other", 990.0, left.texts),
+        Facts(BOOT_ID, 1001.0, left.texts),
+        FileNotFoundError("none"),
+    ):
+        without = with_part(WHOLE, Hand.NETWORK, late)
+        assert without.texts == WHOLE.texts
+        assert without.uptime_s == 1000.0
+        assert all(without.missing[name].startswith("passevue-facts-network: ") for name in HANDS[Hand.NETWORK])
+        assert without.missing["swaps"] == "no"
+
+
+def test_a_unit_speaks_of_its_own_facts_alone() -> None:
+    """Who has taken the one that is not root says nothing about the disks, or the accounts."""
+    whole = with_part(
+        WHOLE,
+        Hand.NETWORK,
+        Facts(BOOT_ID, 999.0, {"cmdline": "lie", "luks": "lie", "accounts": "lie"}, {"mounts": "x"}),
+    )
+    assert whole.texts == WHOLE.texts
+    assert "mounts" not in whole.missing
+
+
+def test_what_is_read_in_pieces_is_one_fact_or_none() -> None:
+    pieces = {"sysctls_kernel": "a = 1\n", "sysctls_network": "b = 2\n", "sysctls_guarded": "c = 3\n"}
+    assert joined(Facts(BOOT_ID, 1.0, pieces)).texts == {"sysctls": "a = 1\nb = 2\nc = 3\n"}
+    del pieces["sysctls_guarded"]
+    assert joined(Facts(BOOT_ID, 1.0, pieces)).missing == {"sysctls": "not collected"}
+    lost = joined(Facts(BOOT_ID, 1.0, pieces, {"sysctls_guarded": "why"}))
+    assert lost.missing == {"sysctls": "why"}
+    assert not lost.texts
+
+
+def test_a_value_that_systemd_handed_over_is_read_from_its_file(tmp_path: Path) -> None:
+    """As the unit gets it: a number after the standard three, named in the environment."""
+    (tmp_path / "value").write_text("2\n")
+    program = (
+        "from passevue.baseline.machine import Machine; from passevue.baseline.takes import TAKES;"
+        "from datetime import datetime, UTC; from pathlib import Path;"
+        f"print(TAKES['sysctls_guarded'](Machine(Path({str(tmp_path)!r}), now=datetime.now(UTC))), end='')"
+    )
+    shell = ["sh", "-c", 'exec "$0" -c "$1" 3<"$2"', sys.executable, program, str(tmp_path / "value")]
+    environ = {**os.environ, "LISTEN_FDNAMES": "bpf_jit_harden"}
+    done = subprocess.run(shell, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "net.core.bpf_jit_harden = 2\n"
+    environ["LISTEN_FDNAMES"] = "another"
+    done = subprocess.run(shell, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "", "and where it is not there nothing is said"
+
+
 def test_this_machine_shows_what_the_rules_read() -> None:
     """Whatever machine runs the tests: the kernel's own files, in their real form."""
     machine = Machine(Path("/"), now=NOW)
     assert holding(read_mounts(TAKES["mounts"](machine)), "/proc/self").point == "/proc"
-    assert read_sysctls(TAKES["sysctls"](machine))["kernel.randomize_va_space"] in {"0", "1", "2"}
+    assert read_sysctls(TAKES["sysctls_kernel"](machine))["kernel.randomize_va_space"] in {"0", "1", "2"}
     assert any(link.name == "lo" for link in read_links(TAKES["links"](machine)))
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = read_sockets(json.loads(TAKES["sockets"](machine)))

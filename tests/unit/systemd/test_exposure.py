@@ -16,7 +16,9 @@ MEASURED = {
     "passevue-configure.service": 12,
     "passevue-console.service": 10,
     "passevue-erase.service": 13,
-    "passevue-facts.service": 24,
+    "passevue-facts-devices.service": 12,
+    "passevue-facts-network.service": 11,
+    "passevue-facts.service": 15,
     "passevue-health.service": 11,
     "passevue-host.service": 13,
     "passevue-intake.service": 12,
@@ -27,16 +29,11 @@ MEASURED = {
     "passevue-page.service": 12,
     "passevue-recovery.service": 11,
 }
-# Over the aim, with the reason.
-WIDER = {
-    "passevue-facts.service": "root, and the capabilities to look at device-mapper, nftables, the audit rules and other"
-    " users' processes: it collects them so that no other unit of ours needs any; no network, no input, one file out"
-}
 
 
-def test_every_service_has_its_figure() -> None:
+def test_every_service_has_its_figure_and_none_is_over_the_aim() -> None:
     assert sorted(MEASURED) == own_services()
-    assert {name for name, tenths in MEASURED.items() if tenths > AIM} == set(WIDER)
+    assert max(MEASURED.values()) <= AIM
 
 
 @needs_systemd

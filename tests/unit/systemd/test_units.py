@@ -18,6 +18,7 @@ SOCKETS = [name for name in own_units() if name.endswith(".socket")]
 NOT_KNOWN_BEFORE = (
     "Failed to parse service type, ignoring: notify-reload",
     "Failed to parse boolean value, ignoring: identity",
+    "Unknown key 'OpenFile' in section [Service], ignoring.",
 )
 
 
@@ -26,7 +27,7 @@ def test_systemd_finds_nothing_wrong_with_any_unit(root: Path) -> None:
     checked = analyze("verify", f"--root={root}", "--man=no", "--recursive-errors=no", *own_units())
     said = [line for line in checked.stderr.splitlines() if not line.endswith(NOT_KNOWN_BEFORE)]
     assert not said
-    assert checked.returncode == 0
+    assert checked.returncode == 0 or "Unknown key 'OpenFile'" in checked.stderr  # which an older one counts as wrong
 
 
 def test_every_zone_has_its_service_and_its_user() -> None:
@@ -83,6 +84,7 @@ def test_only_the_facts_and_the_small_acts_run_as_root() -> None:
         "passevue-configuration.service",  # PID 1 takes its orders from root alone
         "passevue-configure.service",  # no zone may write the configuration that it lives by
         "passevue-erase.service",  # writes to the disk and the TPM
+        "passevue-facts-devices.service",  # device-mapper answers to root alone
         "passevue-facts.service",  # sees what only root sees
         "passevue-modules.service",  # the setting is root's
         "passevue-recovery.service",  # the recovery key is root's
