@@ -9,7 +9,8 @@ from typing import Any
 from passevue.baseline.collect import ALL, HANDS, JOINED, Hand
 from passevue.baseline.facts import MAX_BYTES
 from passevue.baseline.report import EXIT_ENGINE_FAILED
-from passevue.cli.facts import data_dir, gather
+from passevue.cli.facts import gather
+from passevue.cli.glance import path_in
 
 PROGRAM = """
 import sys
@@ -84,8 +85,8 @@ def test_the_data_folder_is_read_without_the_library_that_checks_the_configurati
         ("[box\n", None),
     ]:
         config.write_text(text, encoding="utf-8")
-        assert data_dir(config) == folder
-    assert data_dir(tmp_path / "absent.toml") is None
+        assert path_in(config, "box", "data_dir") == folder
+    assert path_in(tmp_path / "absent.toml", "box", "data_dir") is None
 
 
 def test_facts_that_cannot_be_left_are_told_by_the_exit_code(tmp_path: Path) -> None:

@@ -1,32 +1,24 @@
 """The small programs that systemd runs as root for one order of the page, joined to the audit trail. Not commands of
 `passevue`.
 
-/usr/lib/passevue/{configure,recovery,erase,console} call them; what each does is in `provision`.
+/usr/lib/passevue/{configure,recovery,erase} call them; what each does is in `provision`.
 """
 
-import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from passevue import config as settings
 from passevue.config import Config
 from passevue.errors import ConfigError, StoreError
 from passevue.provision import configure as configuring
-from passevue.provision import console as screen
 from passevue.provision import erase as erasing
 from passevue.provision import recovery as recovering
 from passevue.status import audit
 from passevue.status.audit_trail import AuditTrail
-from passevue.status.local_account import LocalAccount
 from passevue.update.machine import Machine
 from passevue.zones.part import Part, group, user_of
 
 DATA_DIR = configuring.DATA_DIR
-PAGE_PORT = 443
-ADDRESS_S = 20
-ROUTES = Path("/proc/self/net/fib_trie")
 UNCLAIMED = "2.25.0"  # of a box that has no OID yet
 
 
@@ -44,31 +36,6 @@ def erase() -> int:
     import slots.places  # type: ignore[import-not-found]  # image/rauc/overlay, beside the program
 
     return erasing.work(DATA_DIR, user_of(Part.PAGE), _trace(), _now(), slots.places)
-
-
-def console() -> int:
-    machine = Machine()
-    found = _configuration()
-    account = LocalAccount(DATA_DIR)
-    certificate = DATA_DIR / "page/first.crt"
-    if found is not None and found.page.tls is not None:
-        certificate = found.page.tls.certificate
-    addresses = screen.addresses(_text(ROUTES))
-    for _ in range(ADDRESS_S):  # DHCP may be slower than we are
-        if addresses:
-            break
-        time.sleep(1)
-        addresses = screen.addresses(_text(ROUTES))
-    shown = screen.Screen(
-        machine.serial,
-        machine.version,
-        addresses,
-        PAGE_PORT,
-        screen.fingerprint(certificate),
-        account.code(),
-    )
-    sys.stdout.write(screen.text(shown))
-    return 0
 
 
 def _trace() -> Callable[[str, str, str], None]:
@@ -98,13 +65,6 @@ def _configuration() -> Config | None:
         return settings.load(path) if path.exists() else None
     except (ConfigError, OSError):
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def _now() -> datetime:

@@ -5,16 +5,15 @@ Text and a QR code, for a phone that has no key board to copy 80 bits with. Whoe
 that is the proof which the claim asks for. Once the box is somebody's, the code is gone from here too.
 """
 
+import base64
 import hashlib
 import io
 import ipaddress
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import segno
-
+_PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"  # RFC 7468
 _LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 
 
@@ -57,9 +56,9 @@ def fingerprint(certificate: Path) -> str:
     """Of the first certificate in a PEM file; "" when there is none to read."""
     try:
         pem = certificate.read_text(encoding="ascii")[: 1 << 20]
-        first = pem[pem.index("-----BEGIN CERTIFICATE-----") : pem.index("-----END CERTIFICATE-----") + 25]
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
-    except (OSError, ValueError):
+        first = pem.split(_PEM_BEGIN, 1)[1].split(_PEM_END, 1)[0]
+        return hashlib.sha256(base64.b64decode("".join(first.split()), validate=True)).hexdigest()
+    except (OSError, ValueError, IndexError):
         return ""
 
 
@@ -90,6 +89,8 @@ def _grouped(digits: str) -> Sequence[str]:
 
 def _qr(content: str) -> Sequence[str]:
     """Two modules a character, dark on light as scanners want it, in half blocks that every console font has."""
+    import segno  # a third of what this program loads; a box that is somebody's shows no code
+
     drawn = io.StringIO()
     segno.make(content, error="l", micro=False).terminal(drawn, border=2, compact=True)
     return drawn.getvalue().splitlines()

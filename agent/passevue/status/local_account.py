@@ -26,13 +26,12 @@ from typing import Any
 import structlog
 
 from passevue.errors import Refused, StoreError
+from passevue.status.claim_code import CODE_FILE, FOLDER, HASH_FILE, code_in, read_file
 from passevue.status.wiping import wipe
 
-FOLDER = "page"
 SHORTEST, LONGEST = 12, 128  # ANSSI, recommandations relatives à l'authentification multifacteur et aux mots de passe
 LEAST_DIFFERENT = 6
 UNFIT = frozenset({"password-short", "password-long", "password-simple"})  # codes of `check_password`
-MAX_FILE_BYTES = 4096
 _N, _R, _P = 1 << 15, 8, 1
 _MEMORY = 64 << 20
 _CODE_BYTES = 10
@@ -65,8 +64,8 @@ class LocalAccount:
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / FOLDER
-        self._hash_file = self._folder / "local-account.json"
-        self._code_file = self._folder / "claim-code"
+        self._hash_file = self._folder / HASH_FILE
+        self._code_file = self._folder / CODE_FILE
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -177,7 +176,7 @@ class LocalAccount:
     def _kept(self) -> _Hash | None:
         """None when it is nobody's, or damaged: then nobody gets in, and `reset` mends it."""
         try:
-            found: dict[str, Any] = json.loads(_read(self._hash_file))
+            found: dict[str, Any] = json.loads(read_file(self._hash_file))
             kept = _Hash(
                 base64.b64decode(found["salt"]), base64.b64decode(found["hash"]), found["n"], found["r"], found["p"]
             )
@@ -190,10 +189,7 @@ class LocalAccount:
         return kept if sane else None
 
     def _code(self) -> str:
-        try:
-            return _read(self._code_file).decode("ascii", "replace").strip()
-        except OSError:
-            return ""
+        return code_in(self._code_file)
 
     def _write(self, path: Path, content: bytes) -> None:
         """Whole or not at all, readable by its owner alone, synced."""
@@ -245,8 +241,3 @@ def _new_code() -> str:
 
 def _plain(code: bytes) -> bytes:
     return bytes(byte for byte in code.upper() if byte not in b"- \t\r\n")
-
-
-def _read(path: Path) -> bytes:
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-        return file.read(MAX_FILE_BYTES)

@@ -1,0 +1,24 @@
+"""A few keys of the configuration for small programs that start often, or while people wait at the screen.
+
+The library that reads and checks it whole takes longer to load than such a program takes to work. What is wrong here is
+as if it were not there: nothing is decided by it, and who decides reads the whole.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 1 << 20  # as `config` has it
+
+
+def path_in(config_path: Path, *keys: str) -> Path | None:
+    """The file or folder of that key, beside the configuration unless it says more; None without one. Blocks."""
+    found: Any
+    try:
+        with config_path.open("rb") as file:
+            found = tomllib.loads(file.read(MAX_BYTES).decode("utf-8"))
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return config_path.parent / found if isinstance(found, str) else None
