@@ -17,5 +17,5 @@ RULE = Rule(
     expected="the secret scanner finds nothing in the image's tree",
     remedy=IMAGE_BUG,
     source="CRA b, CLA O-12.5.9",
-    proof="tests/unit/baseline/test_key_scan.py",
+    proof="tests/image/test_supply.py::test_no_private_key_is_in_the_image",
 )

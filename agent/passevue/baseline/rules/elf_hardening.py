@@ -14,5 +14,5 @@ RULE = Rule(
     expected="PIE, RELRO, BIND_NOW, stack protector, no RWX over the image",
     remedy=IMAGE_BUG,
     source="BP R60(R)",
-    check=None,
+    proof="tests/image/test_supply.py::test_compiled_programs_are_hardened",
 )

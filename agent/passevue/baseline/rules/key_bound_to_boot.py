@@ -6,7 +6,8 @@ from passevue.baseline.remedies import REENROL
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
 
 EXPECTED = ("systemd-recovery", "systemd-tpm2")
-SIGNED_PCR, FIXED_PCR = 11, 7  # the UKI's parts, by a policy that our key signs; Secure Boot's state, by its value
+SIGNED_PCR = 11  # the UKI's parts, by a policy that our key signs
+FIXED_PCRS = {7, 12}  # Secure Boot's state, and what came to the kernel from elsewhere than the UKI, by their values
 
 
 def check(machine: Machine) -> Finding:
@@ -18,9 +19,9 @@ def check(machine: Machine) -> Finding:
     if kinds != EXPECTED or sorted(named) != sorted(header.slots):
         return failed(f"{len(header.slots)} key slots, tokens {', '.join(kinds) or 'none'}")
     tpm = next(token for token in header.tokens if token.kind == "systemd-tpm2")
-    if SIGNED_PCR not in tpm.signed_pcrs or FIXED_PCR not in tpm.pcrs:
+    if SIGNED_PCR not in tpm.signed_pcrs or not FIXED_PCRS <= {*tpm.pcrs}:
         return failed(f"the TPM's slot asks for PCR {[*tpm.pcrs]}, signed {[*tpm.signed_pcrs]}")
-    return passed("TPM with PCR 7 and signed PCR 11, recovery key")
+    return passed("TPM with PCR 7 and 12 and signed PCR 11, recovery key")
 
 
 RULE = Rule(
@@ -37,7 +38,7 @@ RULE = Rule(
         "La clé du disque est tenue par la puce de sécurité ; une clé de plus serait une porte de plus.",
         "The disk’s key is held by the security chip; one more key would be one more door.",
     ),
-    expected="key slots: one of systemd-tpm2 (PCR 7, signed policy of PCR 11), one of systemd-recovery, no other",
+    expected="key slots: one of systemd-tpm2 (PCR 7 and 12, signed policy of PCR 11), one of systemd-recovery, no other",
     remedy=REENROL,
     source="HYG 31, SP 800-193",
     check=check,

@@ -17,5 +17,5 @@ RULE = Rule(
     expected="packages = SBOM; no compiler, debugger, package manager, network client, interpreter but ours",
     remedy=IMAGE_BUG,
     source="BP R58(M), CRA j, CLA O-3.3",
-    check=None,
+    proof="tests/image/test_supply.py::test_no_tool_is_there_that_an_intruder_would_look_for",
 )
