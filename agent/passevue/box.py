@@ -37,7 +37,7 @@ from passevue.status.tally import Tally
 from passevue.status.witness import Witness
 from passevue.status.zone_words import ZoneWords
 from passevue.zones.ground import Ground, Running
-from passevue.zones.loading import load
+from passevue.zones.loading import lasting, load
 from passevue.zones.meeting import Meeting
 from passevue.zones.part import Part
 
@@ -131,7 +131,7 @@ class Box:
             ExceptionGroup: a part failed.
         """
         async with self._assembled() as running:
-            with _signals(self._stop):
+            with _signals(self._stop), lasting():
                 await self._keep(running)
 
     # Life of the parts

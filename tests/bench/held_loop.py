@@ -20,6 +20,7 @@ Nothing of the box is changed: the loop gets a selector that looks at the clock,
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -67,15 +68,25 @@ class Held:
 
 
 class _Waits:
-    """Seconds that the calling thread, always the same, has waited for a processor since it began (proc_schedstat)."""
+    """Seconds that the calling thread, always the same, has waited for a processor since it began (proc_schedstat).
+
+    Read without giving the interpreter up, as `os.pread` does: to have it back takes 5 ms where another thread works.
+    """
 
     def __init__(self) -> None:
         self._file = -1
+        self._text = ctypes.create_string_buffer(100)
+        self._read = ctypes.PyDLL(None, use_errno=True).pread
+        self._read.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long)
+        self._read.restype = ctypes.c_ssize_t
 
     def __call__(self) -> float:
         if self._file < 0:
             self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        return int(os.pread(self._file, 100, 0).split()[1]) * 1e-9
+        size = self._read(self._file, self._text, len(self._text), 0)
+        if size <= 0:
+            raise OSError(ctypes.get_errno(), "schedstat cannot be read")
+        return int(self._text.raw[:size].split()[1]) * 1e-9
 
 
 class _Selector(selectors.DefaultSelector):

@@ -57,6 +57,15 @@ def test_serials_are_found_as_openssl_finds_them(lists: Lists) -> None:
         assert ours.revoked(serial) is (theirs.get_revoked_certificate_by_serial_number(serial) is not None)
 
 
+@pytest.mark.parametrize("count", [2047, 2048, 2049, 6145])
+def test_a_list_of_any_length_is_sorted_whole(lists: Lists, count: int) -> None:
+    data = lists.long(count, 15)
+    theirs = x509.load_der_x509_crl(data)
+    crl = read_crl(data, lists.authority, datetime.now(UTC))
+    assert (crl.count, crl.width) == (count, 15)
+    assert crl.serials == b"".join(sorted(one.serial_number.to_bytes(15, "big") for one in theirs))
+
+
 def test_reasons_and_invalidity_dates_of_entries_are_passed_over(lists: Lists) -> None:
     builder = (
         x509.CertificateRevocationListBuilder()

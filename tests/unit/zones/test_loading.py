@@ -4,7 +4,9 @@ A zone is started as systemd starts it, on a store that is there, and says at it
 """
 
 import asyncio
+import gc
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from passevue.config import load as load_config
 from passevue.queue.store import Store
-from passevue.zones.loading import load
+from passevue.zones.loading import lasting, load
 from passevue.zones.part import Part
 from tests.smallest import smallest_box
 
@@ -83,6 +85,28 @@ async def test_a_zone_holds_its_own_libraries_and_no_other(part: Part, configura
     found = {name for name in told.split()[1:] if not name.startswith("_")} - AIDS
     assert found <= HOLDS[part]
     assert "passevue" in found
+
+
+def test_what_a_process_is_made_of_is_not_looked_through_for_garbage() -> None:
+    program = """
+import gc
+from passevue.zones.loading import lasting, load
+from passevue.zones.part import Part
+load(tuple(Part))
+print(gc.isenabled(), gc.get_freeze_count(), len(gc.get_objects()))
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    enabled, apart, watched = told.stdout.split()
+    assert enabled == "True"
+    assert int(apart) > 50_000
+    assert int(watched) < 1_000
+
+
+def test_what_lasts_is_looked_through_again_at_its_end() -> None:
+    gc.unfreeze()
+    with lasting():
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_environment_is_as_before_once_zones_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
