@@ -77,7 +77,7 @@ def retry(conn: Connection, number: int, by: str, why: str, now: int) -> None:
     """What was set aside goes again, from where it can: looked up first if it may have left, built anew if refused.
 
     Raises:
-        Refused: `no-entry`, `not-set-aside`, `later-settled`, `later-under-way`, `later-withdrawal`.
+        Refused: `no-entry`, `not-set-aside`, `later-settled`, `later-under-way`, `later-prepared`, `later-withdrawal`.
     """
     taken = _read(conn, number)
     if taken.state is not State.SET_ASIDE:
@@ -133,13 +133,19 @@ def confirm_restored(conn: Connection, by: str, why: str, now: int) -> None:
 
 
 def _refuse_if_overtaken(conn: Connection, taken: Taken) -> None:
-    for later, state, action, outcome in conn.run("persons.LATER", study=taken.study_uid, which=taken.number):
+    rows = conn.run("persons.LATER", study=taken.study_uid, which=taken.number)
+    for later, state, resume, action, outcome in rows:
         if State(state) in IN_WORK | {State.IN_DOUBT}:
             raise Refused(
                 "later-under-way",
                 f"entry {later} of the same examination is {state}",
                 hint=f"La demande {later}, plus récente, est en cours pour le même examen. Réessayez après.",
             )
+        # It was built when nothing of this one was published, goes as it was frozen, and would replace nothing.
+        if State.READY in (state, resume) or resume == State.IN_DOUBT:
+            raise Refused("later-prepared", f"entry {later} of the same examination is made ready",
+                          hint=f"La demande {later}, plus récente, est déjà prête pour le même examen. "
+                               "Faites-la partir, ou clôturez-la d’abord.")  # fmt: skip
         # A refresh that had nothing to do changes nothing for an earlier publication; anything else has replaced it.
         done = state == State.SETTLED and (
             action != Action.REFRESH or outcome in ("published", "replaced", "withdrawn")

@@ -283,8 +283,8 @@ class Store:
         """Try again what was set aside.
 
         Raises:
-            Refused: `no-entry`, `not-set-aside`, `later-settled`, `later-under-way`, `later-withdrawal`; `hint` is for
-                the person.
+            Refused: `no-entry`, `not-set-aside`, `later-settled`, `later-under-way`, `later-prepared`,
+                `later-withdrawal`; `hint` is for the person.
         """
         now = self._stamp()
         await self.write(lambda conn: persons.retry(conn, number, by, why, now))

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from passevue.errors import Refused, StudyAbsent
+from passevue.errors import CredentialError, Failing, NetworkError, Refused, StudyAbsent
 from passevue.queue.archive import Archived, ArchiveState
+from passevue.queue.retry import Policy
 from passevue.queue.states import State
 from passevue.queue.store import Store
 from passevue.queue.work import Entry, Submission
 from tests.unit.queue.far_end import NOON, FarEnd, message, publish, study, withdraw
-from tests.unit.queue.test_dispatcher import dispatcher, drained, running, until
+from tests.unit.queue.test_dispatcher import QUICK, dispatcher, drained, running, until
 
 Open = Callable[..., Awaitable[Store]]
 
@@ -69,6 +70,31 @@ async def test_a_withdrawal_that_was_set_aside_bars_an_earlier_publication_until
         await store.retry(first.number, by="secretary")
     assert str(last.number) in refused.value.hint
     await store.close_entry(last.number, by="secretary", why="à publier")
+    await store.retry(first.number, by="secretary")
+
+
+@pytest.mark.parametrize("how", ["away", "held", "failing"])
+async def test_what_was_made_ready_without_an_earlier_publication_bars_it(store: Store, how: str) -> None:
+    """Or both would go as first publications: two manifests of one examination, and the older one on top."""
+
+    def send(submission: Submission) -> None:
+        if len(work.sends) == 1:
+            raise Refused("XDSUnknownPatientId", "unknown")
+        if how == "away":
+            raise NetworkError("away")
+        raise CredentialError("expired") if how == "held" else Failing("XDSRegistryError", "again")
+
+    work = FarEnd(on_send=send)
+    first = await store.put(message("1"), [publish(1)])
+    later = await store.put(message("2"), [publish(1)])
+    stopped = {"away": State.READY, "held": State.HELD, "failing": State.SET_ASIDE}[how]
+    policy = QUICK if how == "failing" else Policy(steps_s=(3600.0,), floor_s=3600.0)
+    async with running(dispatcher(store, work, policy, minute_s=3600)):
+        await until(store, lambda c: c.by_state[stopped] == 1 + (how == "failing"))
+    with pytest.raises(Refused, match="later-prepared") as refused:
+        await store.retry(first.number, by="secretary")
+    assert str(later.number) in refused.value.hint
+    await store.close_entry(later.number, by="secretary", why="la première suffit")
     await store.retry(first.number, by="secretary")
 
 

@@ -14,7 +14,7 @@ READ = (
     .with_for_update()
 )  # fmt: skip
 LATER = (
-    select(entry.c.number, entry.c.state, entry.c.action, proof.c.outcome)
+    select(entry.c.number, entry.c.state, entry.c.resume, entry.c.action, proof.c.outcome)
     .select_from(entry)
     .outerjoin(proof, proof.c.number == entry.c.number)
     .where(entry.c.study_uid == bindparam("study"), entry.c.number > bindparam("which"))

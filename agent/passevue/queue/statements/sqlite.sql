@@ -245,7 +245,7 @@ WHERE entry.state = ? AND entry.settled_at IS NULL AND entry.reason = ? AND entr
 -- name: persons.LATER
 -- takes: study, which
 -- with: {}
-SELECT entry.number, entry.state, entry.action, proof.outcome
+SELECT entry.number, entry.state, entry.resume, entry.action, proof.outcome
 FROM entry LEFT OUTER JOIN proof ON proof.number = entry.number
 WHERE entry.study_uid = ? AND entry.number > ? ORDER BY entry.number;
 
