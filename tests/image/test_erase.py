@@ -12,12 +12,19 @@ from tests.image.test_tampering import stays_shut
 from tests.image.test_update import up
 
 HEADER_BYTES = 16 << 20  # LUKS2: both headers and all key slots
+PARTITION = "/dev/disk/by-partlabel/passevue-var"
 ORDER = "/var/lib/passevue/orders/erase.json"
 
 
-def luks_uuid(header: bytes) -> str:
-    """LUKS2 on-disk format § 2.1: at 168, 40 bytes."""
-    return header[168:208].rstrip(b"\0").decode()
+def volume_key(metadata: str) -> str:
+    """What tells one from another (LUKS2 on-disk format § 3.5); the UUID does not: it is the same again."""
+    digest: str = json.loads(metadata)["digests"]["0"]["digest"]
+    return digest
+
+
+def metadata(header: bytes) -> str:
+    """LUKS2 on-disk format § 3: the JSON area follows the 4,096 bytes of the binary header."""
+    return header[4096:16384].rstrip(b"\0").decode()
 
 
 async def order(machine: Machine, serial: str) -> None:
@@ -42,10 +49,8 @@ async def test_an_erased_box_starts_as_from_the_factory_and_its_old_keys_open_no
         await up(machine)
         serial = (await machine.console.run("cat", "/etc/machine-id")).out[:12].upper()
         await order(machine, "FFFF-FFFF-FFFF")
-        said = await machine.console.run(
-            "sh", "-c", "sleep 30; cryptsetup luksUUID /dev/disk/by-partlabel/passevue-var"
-        )
-        assert said.out.strip() == luks_uuid(before), "somebody else's serial has erased this box"
+        said = await machine.console.run("sh", "-c", f"sleep 30; cryptsetup luksDump --dump-json-metadata {PARTITION}")
+        assert volume_key(said.out) == volume_key(metadata(before)), "somebody else's serial has erased this box"
         after = len(machine.qmp.events)
         await order(machine, serial)
         await machine.resets(300, after)
@@ -56,7 +61,7 @@ async def test_an_erased_box_starts_as_from_the_factory_and_its_old_keys_open_no
         await machine.console.run("systemctl", "poweroff", check=False)
         await machine.gone(300)
     now = disk.read(disk.partition("passevue-var").start, HEADER_BYTES)
-    assert luks_uuid(now) != luks_uuid(before)
+    assert volume_key(metadata(now)) != volume_key(metadata(before))
     assert before[4096:16384] not in now, "the old header's description is still there"
     disk.write(disk.partition("passevue-var").start, before)  # a copy that somebody made
     async with lab.machine(state) as machine:

@@ -54,7 +54,7 @@ async def test_the_data_partition_has_two_ways_in_the_tpm_and_the_recovery_key(b
     assert segment["encryption"] == "aes-xts-plain64"
     assert {slot["key_size"] for slot in header["keyslots"].values()} == {64}
     (tpm,) = (token for token in header["tokens"].values() if token["type"] == "systemd-tpm2")
-    assert tpm["tpm2-pcrs"] == [7], "the signed firmware keys"
+    assert tpm["tpm2-pcrs"] == [7, 12], "the firmware's keys, and that nothing was added to the signed image"
     assert tpm["tpm2_pubkey_pcrs"] == [11], "the signed kernel, by whoever signs it"
 
 

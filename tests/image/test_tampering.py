@@ -69,8 +69,8 @@ async def test_a_changed_loader_is_refused(lab: Lab) -> None:
         await is_refused(machine)
 
 
-async def test_words_added_to_the_command_line_are_not_heard(lab: Lab) -> None:
-    """An entry of the loader, an unsigned addon, SMBIOS: three ways to say `systemd.debug-shell`."""
+async def test_words_of_an_entry_of_the_loader_are_not_heard(lab: Lab) -> None:
+    """A root shell (`systemd.debug-shell`) asked for in a file that anybody can write."""
     state = lab.provisioned("debug-shell")
     disk = DiskEdit(state.disk)
     with disk.files(disk.partition("esp")) as esp:
@@ -78,8 +78,7 @@ async def test_words_added_to_the_command_line_are_not_heard(lab: Lab) -> None:
         entry = f"title debug\nversion 99\nefi /{UKIS}/{name}\noptions systemd.debug-shell=ttyS0 rd.break\n"
         esp.write("loader/entries/zz-debug.conf", entry.encode())
         esp.write("loader/loader.conf", b"default zz-debug.conf\ntimeout 0\neditor yes\n")
-    extra = ("-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.debug-shell=ttyS0")
-    async with lab.machine(state, Hardware(extra=extra)) as machine:
+    async with lab.machine(state) as machine:
         await machine.switch_on()
         await machine.console.answers(BOOT_S)
         words = (await machine.console.run("cat", "/proc/cmdline")).out.split()
@@ -87,6 +86,13 @@ async def test_words_added_to_the_command_line_are_not_heard(lab: Lab) -> None:
         assert words == signed
         units = (await machine.console.run("systemctl", "is-active", "debug-shell.service", check=False)).out
         assert units.strip() == "inactive"
+
+
+async def test_words_that_the_firmware_adds_shut_the_data(lab: Lab) -> None:
+    """SMBIOS type 11: systemd-stub hears them, and measures them into PCR 12."""
+    extra = ("-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.debug-shell=ttyS0")
+    async with lab.machine(lab.provisioned("words"), Hardware(extra=extra)) as machine:
+        await stays_shut(machine, lab)
 
 
 async def test_a_changed_byte_of_the_root_is_never_used(lab: Lab) -> None:

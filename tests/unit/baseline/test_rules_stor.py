@@ -47,7 +47,7 @@ def token(kind: str, *slots: str, **rest: object) -> dict[str, object]:
     return {"type": kind, "keyslots": list(slots), **rest}
 
 
-TPM = token("systemd-tpm2", "1", **{"tpm2-pcrs": [7], "tpm2_pubkey_pcrs": [11]})
+TPM = token("systemd-tpm2", "1", **{"tpm2-pcrs": [7, 12], "tpm2_pubkey_pcrs": [11]})
 RECOVERY = token("systemd-recovery", "0")
 
 
@@ -101,7 +101,8 @@ def test_a_key_slot_without_a_token_fails(tmp_path: Path) -> None:
     [
         ({"0": RECOVERY, "1": TPM, "2": token("systemd-fido2", "1")}, "systemd-fido2"),
         ({"1": TPM, "0": token("systemd-tpm2", "0")}, "systemd-tpm2, systemd-tpm2"),
-        ({"0": RECOVERY, "1": token("systemd-tpm2", "1", **{"tpm2-pcrs": [7]})}, "signed []"),
+        ({"0": RECOVERY, "1": token("systemd-tpm2", "1", **{"tpm2-pcrs": [7, 12]})}, "signed []"),
+        ({"0": RECOVERY, "1": token("systemd-tpm2", "1", **{"tpm2-pcrs": [7], "tpm2_pubkey_pcrs": [11]})}, "PCR [7]"),
         ({"0": RECOVERY, "1": token("systemd-tpm2", "1", **{"tpm2-pcrs": [], "tpm2_pubkey_pcrs": [11]})}, "PCR []"),
         ({"0": token("systemd-recovery", "0", "1"), "1": TPM}, "2 key slots"),
     ],

@@ -19,7 +19,7 @@ def check(machine: Machine) -> Finding:
     if kinds != EXPECTED or sorted(named) != sorted(header.slots):
         return failed(f"{len(header.slots)} key slots, tokens {', '.join(kinds) or 'none'}")
     tpm = next(token for token in header.tokens if token.kind == "systemd-tpm2")
-    if SIGNED_PCR not in tpm.signed_pcrs or not FIXED_PCRS <= {*tpm.pcrs}:
+    if SIGNED_PCR not in tpm.signed_pcrs or FIXED_PCRS.difference(tpm.pcrs):
         return failed(f"the TPM's slot asks for PCR {[*tpm.pcrs]}, signed {[*tpm.signed_pcrs]}")
     return passed("TPM with PCR 7 and 12 and signed PCR 11, recovery key")
 
@@ -38,7 +38,7 @@ RULE = Rule(
         "La clé du disque est tenue par la puce de sécurité ; une clé de plus serait une porte de plus.",
         "The disk’s key is held by the security chip; one more key would be one more door.",
     ),
-    expected="key slots: one of systemd-tpm2 (PCR 7 and 12, signed policy of PCR 11), one of systemd-recovery, no other",
+    expected="key slots: one of systemd-tpm2 (PCR 7, 12, signed policy of PCR 11), one of systemd-recovery, no other",
     remedy=REENROL,
     source="HYG 31, SP 800-193",
     check=check,
