@@ -31,7 +31,7 @@ ROUND_S: Final = 10 * 60.0  # what another unit left longer ago than this is of 
 
 ALL: Final = frozenset(TAKES)
 DEVICES: Final = frozenset(
-    {"crypt_table", "disk_health", "luks", "sysctls_guarded", "verity_status", "verity_table"}
+    {"crypt_table", "disk_health", "luks", "slots_empty", "sysctls_guarded", "verity_status", "verity_table"}
 )  # fmt: skip
 NETWORK: Final = frozenset(
     {"dns", "links", "llmnr", "mdns", "radios", "ruleset", "ruleset_sets", "sysctls_network"}

@@ -103,6 +103,17 @@ def _mapped(machine: Machine) -> str:
     )
 
 
+def _slots_empty(machine: Machine) -> str:
+    """The partitions of a slot, as udev names them (`root-b`), that are still labelled as the first start made them.
+    Of several with one label udev's link shows one, and an installation names them together, last of all."""
+    try:
+        empty = os.path.realpath(machine.path("/dev/disk/by-partlabel/_empty"), strict=True)
+    except FileNotFoundError:
+        return ""
+    links = machine.glob("/dev/passevue/*-[ab]")
+    return "".join(f"{link.rpartition('/')[2]}\n" for link in links if os.path.realpath(machine.path(link)) == empty)
+
+
 def _early_units(machine: Machine) -> str:
     """Units that were made before any of the image's own was read, by what the firmware or the command line said."""
     folder = "/run/systemd/generator.early"
@@ -371,6 +382,7 @@ TAKES: Final[dict[str, Take]] = {
     "event_log_systemd": _userspace_log,
     "pcrs": _pcrs,
     "slots": _program("rauc", "status", "--output-format=json"),
+    "slots_empty": _slots_empty,
     "firmware": _firmware,
     "luks": _luks,
     "room": _room,

@@ -225,6 +225,23 @@ def test_sets_that_strangers_fill_are_not_listed(tmp_path: Path) -> None:
     assert not any("_open" in name or "_pace" in name for name in names)
 
 
+def test_a_slot_is_empty_while_its_partitions_have_no_version_in_their_name(tmp_path: Path) -> None:
+    box = Recorded(tmp_path)
+    assert TAKES["slots_empty"](box.machine()) == ""
+    for name, number in {"root-a": 2, "verity-a": 3, "root-b": 5, "verity-b": 6}.items():
+        box.file(f"/dev/vda{number}")
+        link = tmp_path / "dev/passevue" / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(f"../vda{number}")
+    labels = tmp_path / "dev/disk/by-partlabel"
+    labels.mkdir(parents=True)
+    for number, told in {6: "verity-b\n", 5: "root-b\n", 9: ""}.items():  # the last is no slot of ours
+        box.file(f"/dev/vda{number}")
+        (labels / "_empty").unlink(missing_ok=True)
+        (labels / "_empty").symlink_to(f"../../vda{number}")
+        assert TAKES["slots_empty"](box.machine()) == told
+
+
 def test_each_fact_is_read_by_one_unit() -> None:
     assert sorted(name for names in HANDS.values() for name in names) == sorted(ALL)
     assert {name for pieces in JOINED.values() for name in pieces} <= ALL

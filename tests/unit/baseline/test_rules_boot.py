@@ -288,6 +288,25 @@ def test_a_slot_that_is_not_good_fails(number: int, tmp_path: Path) -> None:
     assert_fails(SLOTS_SOUND, box, f"not good: {slot['bootname']}")
 
 
+def test_a_second_slot_that_no_update_ever_filled_is_no_fault(tmp_path: Path) -> None:
+    box = ABox(tmp_path)
+    slots = json.loads(box.facts["slots"])
+    ((_, other),) = slots["slots"][0].items()
+    other["boot_status"] = "bad"
+    box.facts |= {"slots": json.dumps(slots), "slots_empty": "verity-b\n"}
+    found = SLOTS_SOUND.check(box.handed(box.facts))
+    assert (found.status, found.observed) == (
+        Status.NOT_APPLICABLE, "A runs; the other slot is empty until the first update",
+    )  # fmt: skip
+    ((_, own),) = slots["slots"][2].items()
+    own["boot_status"] = "bad"
+    box.facts["slots"] = json.dumps(slots)
+    assert_fails(SLOTS_SOUND, box, "not good: B, A")
+    own["boot_status"], other["boot_status"] = "bad", "good"
+    box.facts |= {"slots": json.dumps(slots), "slots_empty": ""}
+    assert_fails(SLOTS_SOUND, box, "not good: A")
+
+
 def test_one_slot_alone_is_no_way_back(tmp_path: Path) -> None:
     box = ABox(tmp_path)
     slots = json.loads(box.facts["slots"])
