@@ -7,6 +7,7 @@ Pages that a purge has freed inside the database count as room: SQLite writes th
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -104,8 +105,9 @@ class Room:
         return self.level
 
     def drop_ballast(self) -> None:
-        """Give its room back at once; asked again, does nothing."""
-        self._ballast.unlink(missing_ok=True)
+        """Give its room back at once; asked again, does nothing. A volume that has turned read-only keeps it."""
+        with suppress(OSError):
+            self._ballast.unlink(missing_ok=True)
 
     def admit(self, size: int) -> None:
         """

@@ -15,6 +15,7 @@ from passevue.errors import NoRoom, StoreError
 from passevue.queue.room import Level, Limits, Room, Volume, level_of
 from passevue.queue.states import State
 from passevue.queue.store import Store
+from tests.peers.disk import ROOMY
 from tests.unit.queue.far_end import FarEnd, message, publish
 from tests.unit.queue.test_dispatcher import dispatcher, drained, running, until
 
@@ -111,3 +112,19 @@ async def test_intake_goes_on_once_there_is_room_again(volume: Path) -> None:
     async with running(dispatcher(store, work)):
         await until(store, drained)
     await store.close()
+
+
+async def test_a_failed_write_is_answered_although_the_ballast_cannot_be_let_go(tmp_path: Path) -> None:
+    """A volume that turned read-only refuses both; a writer that died of it would leave every sender waiting."""
+    store = await Store.open(config.Queue(), tmp_path, roles={"intake"}, limits=ROOMY, machine="box-a")
+    (tmp_path / "queue.ballast").unlink(missing_ok=True)
+    (tmp_path / "queue.ballast").mkdir()  # cannot be unlinked, whoever asks
+    try:
+        with pytest.raises(StoreError):
+            async with asyncio.timeout(10):
+                await store.write(lambda conn: conn.plain("INSERT INTO no_such_table VALUES (1)"))
+        assert store.failing
+        assert await store.tend() < Level.STOP
+        assert (await store.put(message("1"), [publish(1)])).number > 0
+    finally:
+        await store.close()
