@@ -24,9 +24,10 @@ def load(parts: Collection[Part]) -> None:
     """Blocks."""
     new = [name for name in (f"passevue.zones.{part}" for part in parts) if name not in sys.modules]
     if new:
-        with _without_authorities(), _collected_once():
+        with _without_authorities():
             for name in new:
                 importlib.import_module(name)
+        gc.freeze()
 
 
 @contextmanager
@@ -37,20 +38,6 @@ def lasting() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def _collected_once() -> Iterator[None]:
-    """Rather than again and again: imports leave little behind, and much to look through."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.collect()
-        gc.freeze()
-        if on:
-            gc.enable()
 
 
 @contextmanager
