@@ -8,7 +8,7 @@ from passevue.errors import StoreError
 from passevue.queue.connection import Connection, is_sqlite, sqlite_file
 from passevue.queue.lock import Locks
 from passevue.queue.marks import RESTORED, claim, read_mark, write_marker
-from passevue.queue.salvage import Salvaged, put_aside, salvage, sound
+from passevue.queue.salvage import Salvaged, growing, put_in_place, salvage, sound
 from passevue.queue.seal import sealed
 from passevue.queue.stamp import stamp
 from passevue.queue.version import schema_in, usable
@@ -87,7 +87,11 @@ def machine_name(data_dir: Path) -> str:
 
 def _replace(url: str, now: datetime) -> Salvaged:
     path = sqlite_file(url)
-    aside = put_aside(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")
-    _begin(url)
-    _migrate(url)
-    return salvage(aside / path.name, path, stamp(now))
+    if path.exists():  # else all was carried over when the box was cut
+        fresh = growing(path)
+        for leftover in path.parent.glob(f"{fresh.name}*"):
+            leftover.unlink()
+        _begin(f"sqlite:///{fresh}")
+        _migrate(f"sqlite:///{fresh}")
+        salvage(path, fresh, stamp(now))
+    return put_in_place(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")

@@ -3,10 +3,16 @@
 `sound` checks the structure of the database and every page of the tables of rows. The two tables of large bytes are
 left out: gigabytes would have to be read; each of their rows has its hash, verified when it is read.
 
-The rows are copied one by one, since one unreadable page must not take its neighbours along. An entry whose content
-cannot be had is set aside for a person; everything else keeps its number, its state and its turn.
+The rows are copied one by one, since one unreadable page must not take its neighbours along; of the large ones never
+two are in memory, for a backlog is gigabytes. An entry whose content cannot be had is set aside for a person;
+everything else keeps its number, its state and its turn.
+
+A cut at any moment costs nothing: the new store grows beside the damaged one, which leaves its place only once the new
+one is whole. Cut before that, it begins anew; after it, the new one is put in its place at the next start.
 """
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +23,11 @@ from passevue.queue.retry import HINTS
 from passevue.queue.seal import sha256
 from passevue.queue.states import FINAL, State
 
-__all__ = ["Salvaged", "put_aside", "salvage", "sound"]
+__all__ = ["Salvaged", "growing", "put_aside", "put_in_place", "salvage", "sound"]
 
 ROWS = ("received", "entry", "submission", "archive", "proof", "act", "mark")
 BYTES = ("content", "frozen")
+READ_AT_ONCE = {**dict.fromkeys(ROWS, 500), **dict.fromkeys(BYTES, 1)}
 FILES = ("", "-wal", "-shm")
 GIVE_UP_AFTER = 100_000  # numbers in a row without a row: beyond the last one
 
@@ -42,8 +49,16 @@ class Salvaged:
     lost: int
 
 
+def growing(path: Path) -> Path:
+    """Where the new store is until it takes the place of the damaged one."""
+    return path.with_name(f"{path.name}.new")
+
+
 def sound(path: Path) -> bool:
-    """Whether the store's rows and indexes are whole. A missing or empty file is sound: it will be made."""
+    """Whether the store's rows and indexes are whole. A missing or empty file is sound: it will be made; but not one
+    whose successor waits to be put in its place."""
+    if not path.exists() and growing(path).exists():
+        return False
     if not path.exists() or (path.stat().st_size == 0 and not path.with_name(path.name + "-wal").exists()):
         return True
     try:
@@ -62,17 +77,37 @@ def sound(path: Path) -> bool:
 
 
 def put_aside(path: Path, name: str) -> Path:
-    """Move the database and its log into a folder beside it, called `name`."""
+    """Move the database and its log into a folder beside it, called `name`. Raises: OSError."""
     folder = path.with_name(name)
-    folder.mkdir()
-    for suffix in FILES:
+    folder.mkdir(exist_ok=True)
+    for suffix in FILES:  # the database first: what is left without it is its log, never a new one's
         file = path.with_name(path.name + suffix)
         if file.exists():
             file.rename(folder / file.name)
     return folder
 
 
-def salvage(damaged: Path, fresh: Path, now: int) -> Salvaged:
+def put_in_place(path: Path, name: str) -> Salvaged:
+    """Put the damaged store aside, as `put_aside`, and the new one where it was.
+
+    Raises:
+        StoreError: they cannot be moved.
+    """
+    try:
+        if any(path.with_name(path.name + suffix).exists() for suffix in FILES):  # not moved before a cut
+            put_aside(path, name)
+        growing(path).rename(path)
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+    except OSError as err:
+        raise StoreError(f"the damaged store cannot be kept aside: {err.strerror}") from err
+    return _told(path, max(path.parent.glob("damaged-*")))
+
+
+def salvage(damaged: Path, fresh: Path, now: int) -> None:
     """Copy what can be read from one database into the other, which has today's schema and is empty.
 
     Raises:
@@ -82,7 +117,8 @@ def salvage(damaged: Path, fresh: Path, now: int) -> Salvaged:
         source = sqlite3.connect(damaged, isolation_level=None)
         target = sqlite3.connect(fresh, isolation_level=None)
         try:
-            return _copy_all(source, target, damaged.parent, now)
+            _copy_all(source, target, now)
+            target.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # one file is what is put in its place
         finally:
             source.close()
             target.close()
@@ -90,16 +126,25 @@ def salvage(damaged: Path, fresh: Path, now: int) -> Salvaged:
         raise StoreError(f"the damaged store could not be carried over: {type(err).__name__}") from err
 
 
-def _copy_all(source: sqlite3.Connection, target: sqlite3.Connection, folder: Path, now: int) -> Salvaged:
+def _told(path: Path, folder: Path) -> Salvaged:
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        rows = {table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in (*ROWS, *BYTES)}  # noqa: S608
+        without = conn.execute(
+            "SELECT count(*) FROM entry WHERE state = ? AND reason = 'damaged'", (State.SET_ASIDE,)
+        ).fetchone()[0]
+        given = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entry'").fetchone()[0]
+    return Salvaged(folder, sum(rows.values()), rows["entry"], without, given - rows["entry"])
+
+
+def _copy_all(source: sqlite3.Connection, target: sqlite3.Connection, now: int) -> None:
     target.execute("PRAGMA synchronous=FULL")
     target.execute("BEGIN IMMEDIATE")
-    rows = sum(_copy(source, target, table) for table in (*ROWS, *BYTES))
-    lost = _lost(source, target)
+    for table in (*ROWS, *BYTES):
+        _copy(source, target, table)
+    _number_on(source, target)
     _drop_torn(target)
-    set_aside = _set_aside_without_content(target, now)
-    entries = target.execute("SELECT count(*) FROM entry").fetchone()[0]
+    _set_aside_without_content(target, now)
     target.execute("COMMIT")
-    return Salvaged(folder, rows, entries, set_aside, lost)
 
 
 def _whole(conn: sqlite3.Connection, name: str) -> bool:
@@ -110,22 +155,20 @@ def _columns(conn: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in conn.execute(f"PRAGMA table_info('{table}')")]
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
     """All readable rows of a table, by what both sides have of its columns."""
     try:
         present = set(_columns(source, table))
     except sqlite3.DatabaseError:
-        return 0
+        return
     columns = [column for column in _columns(target, table) if column in present]
     if not columns:
-        return 0
+        return
     names = ", ".join(f'"{name}"' for name in columns)
     marks = ", ".join("?" for _ in columns)
     into = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours
-    count = 0
     for row in _readable(source, table, names):
-        count += target.execute(into, row).rowcount
-    return count
+        target.execute(into, row)
 
 
 def _readable(source: sqlite3.Connection, name: str, columns: str) -> Iterator[tuple[object, ...]]:
@@ -134,8 +177,8 @@ def _readable(source: sqlite3.Connection, name: str, columns: str) -> Iterator[t
     missed = 0
     while missed < GIVE_UP_AFTER:
         try:
-            query = f"SELECT rowid, {columns} FROM {name} WHERE rowid > ? ORDER BY rowid LIMIT 500"  # noqa: S608
-            rows = source.execute(query, (rowid,)).fetchall()
+            query = f"SELECT rowid, {columns} FROM {name} WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608
+            rows = source.execute(query, (rowid, READ_AT_ONCE[name])).fetchall()
         except sqlite3.DatabaseError:
             found = _single(source, name, columns, rowid + 1)
             rowid += 1
@@ -159,34 +202,34 @@ def _single(source: sqlite3.Connection, name: str, columns: str, rowid: int) -> 
     return None if row is None else tuple(row)
 
 
-def _lost(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
-    """Entry numbers that were given and have no row now. The next number is beyond them all."""
+def _number_on(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """The next entry's number is beyond all that were given, those whose row is lost too."""
     try:
         last = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entry'").fetchone()
     except sqlite3.DatabaseError:
         last = None
-    copied, highest = target.execute("SELECT count(*), coalesce(max(number), 0) FROM entry").fetchone()
-    top = max(int(last[0]) if last else 0, int(highest))
+    highest = target.execute("SELECT coalesce(max(number), 0) FROM entry").fetchone()[0]
     target.execute("DELETE FROM sqlite_sequence WHERE name = 'entry'")
-    target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('entry', ?)", (top,))
-    return int(top - copied)
+    given = max(int(last[0]) if last else 0, int(highest))
+    target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('entry', ?)", (given,))
 
 
 def _drop_torn(target: sqlite3.Connection) -> None:
     """Bytes that are not what was written are no better than none."""
-    for row in target.execute("SELECT c.received_id, c.bytes, r.sha256 FROM content c JOIN received r ON r.id = "
-                              "c.received_id").fetchall():  # fmt: skip
-        if sha256(row[1]) != row[2]:
-            target.execute("DELETE FROM content WHERE received_id = ?", (row[0],))
+    kept = target.execute("SELECT c.received_id, r.sha256 FROM content c JOIN received r ON r.id = c.received_id")
+    for number, digest in kept.fetchall():
+        data = target.execute("SELECT bytes FROM content WHERE received_id = ?", (number,)).fetchone()[0]
+        if not isinstance(data, bytes) or sha256(data) != digest:  # a flipped bit may make text of bytes
+            target.execute("DELETE FROM content WHERE received_id = ?", (number,))
 
 
-def _set_aside_without_content(target: sqlite3.Connection, now: int) -> int:
+def _set_aside_without_content(target: sqlite3.Connection, now: int) -> None:
     """Entries that still had to be built and have lost their bytes: a person must have them sent again."""
     final = ", ".join(f"'{state}'" for state in FINAL)
-    return target.execute(
+    target.execute(
         f"UPDATE entry SET state = '{State.SET_ASIDE}', lane = NULL, due_at = NULL, resume = '{State.WAITING}', "  # noqa: S608
         "box = NULL, lease_until = NULL, reason = 'damaged', hint = ?, changed_at = ?, turn = turn + 1 "
         f"WHERE state NOT IN ({final}) AND (received_id NOT IN (SELECT received_id FROM content) "
         "AND (submission_id IS NULL OR submission_id NOT IN (SELECT submission_id FROM frozen)))",
         (HINTS["damaged"], now),
-    ).rowcount
+    )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from passevue import config
 from passevue.errors import StoreError
-from passevue.queue.salvage import sound
+from passevue.queue.migrate import engine_for, migrate
+from passevue.queue.salvage import put_aside, salvage, sound
+from passevue.queue.seal import sha256
 from passevue.queue.states import State
 from passevue.queue.store import Store
 from tests.peers.disk import ROOMY
@@ -24,6 +27,12 @@ Open = Callable[..., Awaitable[Store]]
 def queue_url(tmp_path: Path) -> str:
     """SQLite only: PostgreSQL keeps and checks its own pages."""
     return f"sqlite:///{tmp_path / 'queue.sqlite'}"
+
+
+def open_begun(path: Path) -> None:
+    """An empty store of today's schema."""
+    path.touch()
+    migrate(engine_for(f"sqlite:///{path}"))
 
 
 async def filled(opened: Open, count: int) -> list[int]:
@@ -64,6 +73,53 @@ async def test_rot_in_a_page_of_rows_is_noticed_and_the_rest_goes_on(opened: Ope
     assert receipt.number > max(numbers)
     again = await store.put(message("59", b"x%06d" % 59 * 2000), [publish(59)])
     assert again.duplicate or again.number > max(numbers)
+
+
+def test_what_is_carried_over_is_never_in_memory_all_at_once(tmp_path: Path) -> None:
+    """A backlog of weeks is gigabytes; a box that ran out of memory here would do so again at each start."""
+    size, count = 2 << 20, 40
+    damaged, fresh = tmp_path / "damaged.sqlite", tmp_path / "queue.sqlite"
+    for path in (damaged, fresh):
+        open_begun(path)
+    with contextlib.closing(sqlite3.connect(damaged)) as conn:
+        for number in range(1, count + 1):
+            data = random.Random(number).randbytes(size)
+            conn.execute("INSERT INTO received (id, sha256, received_at) VALUES (?, ?, 0)", (number, sha256(data)))
+            conn.execute("INSERT INTO content (received_id, bytes) VALUES (?, ?)", (number, data))
+        conn.execute("UPDATE content SET bytes = 'text' WHERE received_id = 1")  # as a flipped bit may have it
+        conn.commit()
+    tracemalloc.start()
+    try:
+        salvage(damaged, fresh, 0)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    with contextlib.closing(sqlite3.connect(fresh)) as conn:
+        assert conn.execute("SELECT count(*) FROM content").fetchone() == (count - 1,)
+    assert most < 8 * size
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["half carried over", "whole and not in its place yet"])
+async def test_a_cut_while_the_rest_is_carried_over_costs_nothing(opened: Open, tmp_path: Path, whole: bool) -> None:
+    path, fresh = tmp_path / "queue.sqlite", tmp_path / "queue.sqlite.new"
+    await filled(opened, 60)
+    await asyncio.to_thread(spoil_a_page_of_entries, path)
+
+    def cut() -> None:
+        open_begun(fresh)
+        if whole:
+            salvage(path, fresh, 0)
+            put_aside(path, "damaged-1")
+
+    await asyncio.to_thread(cut)
+    store = await opened(roles={"intake"})
+    assert store.salvaged is not None
+    assert (store.salvaged.kept_aside / "queue.sqlite").exists()
+    assert 0 < store.salvaged.entries < 60
+    assert (await store.counters()).waiting == store.salvaged.entries
+    assert not fresh.exists()
+    await store.close()
+    assert (await opened(roles={"intake"})).salvaged is None
 
 
 async def test_a_file_that_is_no_database_is_kept_aside_and_a_new_store_begins(opened: Open, tmp_path: Path) -> None:
