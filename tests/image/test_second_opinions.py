@@ -21,7 +21,7 @@ from tests.image.machine import Machine
 from tests.image.second_opinions import guest, kernel, lynis, openscap, programs
 from tests.unit.systemd.test_exposure import MEASURED
 
-SCAP = {"minimal": 95.0, "intermediary": 85.0, "enhanced": 75.0}
+SCAP = {"minimal": 100.0, "intermediary": 97.0, "enhanced": 97.0}
 KERNEL, LIVE = 200, 25
 OF_A_RUNNING_SYSTEM = r"sysctl_|mount_option_|partition_for_|service_|systemd_|apparmor_configured"
 LYNIS = 60
