@@ -85,11 +85,12 @@ async def test_nothing_is_sent_again_while_the_look_up_is_away(cabinet: Cabinet,
     assert len(cabinet.dmp.committed) == 1
 
 
-@pytest.mark.parametrize("ask", [Ask.DELETE, Ask.REPLACE])
+@pytest.mark.parametrize(("ask", "cut"), [(Ask.DELETE, False), (Ask.DELETE, True), (Ask.REPLACE, False)])
 async def test_what_the_registry_took_and_does_not_show_yet_is_waited_for(
-    tmp_path: Path, pki_folder: Path, ask: Ask
+    tmp_path: Path, pki_folder: Path, ask: Ask, cut: bool
 ) -> None:
-    """A deletion right behind its publication: not finding it does not mean that the patient has removed it."""
+    """A deletion right behind its publication: not finding it does not mean that the patient has removed it. Nor does
+    it when the box was restarted in between."""
     exam, first = invented_exam(47), invented_document_id(47, 1)
     async with Cabinet(tmp_path / "box", pki_folder, policy=replace(QUICK, look_again_s=60)) as cabinet:
         cabinet.examine(PAT_TROIS, exam)
@@ -97,6 +98,9 @@ async def test_what_the_registry_took_and_does_not_show_yet_is_waited_for(
         await cabinet.send(cda, PAT_TROIS)
         await cabinet.settled(1)
         cabinet.dmp.slow_to_show |= set(cabinet.dmp.documents)
+        if cut:
+            await cabinet.stop()
+            await cabinet.start()
         if ask is Ask.REPLACE:
             cda = cabinet.cda(PAT_TROIS, exam, document_id=invented_document_id(47, 2), replaces=first, version=2)
         await cabinet.send(cda, PAT_TROIS, ask, by="mdm")

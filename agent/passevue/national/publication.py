@@ -14,11 +14,9 @@ This is the queue's `Work`. Rules:
 """
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from passevue.document.header import Exam, Report
@@ -47,13 +45,14 @@ from passevue.queue.work import Answer, Entry, Nothing, Submission, Transaction
 
 SAFETY = "113037"  # Rejected for Patient Safety Reasons
 SHOWN_AFTER_S = 120.0  # as long as the queue waits before it looks up again
-_TAKEN_KEPT = 1_000  # at four a second after an outage: more than that time's
 
 
 class Archive(Protocol):
     """Where what was published is kept; `queue.store.Archive` is one."""
 
     async def get(self, study_uid: str) -> Archived | None: ...
+
+    async def published_at(self, unique_id: str) -> datetime | None: ...
 
 
 class Publication:
@@ -85,7 +84,6 @@ class Publication:
         self._clock = clock
         self._in_person = in_person or InPerson()
         self._shown_after_s = shown_after_s
-        self._taken: OrderedDict[str, float] = OrderedDict()  # uniqueIds that the registry took just now, by when
 
     # What an entry becomes
 
@@ -239,7 +237,6 @@ class Publication:
 
     async def send(self, submission: Submission) -> Answer:
         answer = await self._send(submission)
-        self._note_taken(submission)
         self._settled(submission)
         return answer
 
@@ -262,12 +259,6 @@ class Publication:
         self._settled(submission)
         return Answer("found", entry_uuid=found)
 
-    def _note_taken(self, submission: Submission) -> None:
-        if submission.kos:
-            self._taken[submission.document_unique_id] = time.monotonic()
-        while len(self._taken) > _TAKEN_KEPT:
-            self._taken.popitem(last=False)
-
     def _settled(self, submission: Submission) -> None:
         number = VihfFacts.from_bytes(submission.vihf).consent
         if number is not None:
@@ -286,9 +277,9 @@ class Publication:
 
     async def _change(self, submission: Submission) -> Answer:
         """TD2.1b or TD3.3c on the current entryUUID of what is replaced or withdrawn."""
-        target = await self._find(submission, submission.replaces_unique_id or "")
-        taken_at = self._taken.get(submission.replaces_unique_id or "")
-        if target is None and taken_at is not None and time.monotonic() - taken_at < self._shown_after_s:
+        unique_id = submission.replaces_unique_id or ""
+        target = await self._find(submission, unique_id)
+        if target is None and await self._is_fresh(unique_id):
             raise NetworkError("the registry does not show yet what it took just now")
         if submission.transaction is Transaction.TD3_3C:
             if target is None:  # removed already, by the patient or another software: closed, no error (§ 6)
@@ -307,6 +298,11 @@ class Publication:
             if err.code == "AccessNotAuthorised" and await self._is_anothers(submission):
                 raise _of_another_structure() from err
             raise
+
+    async def _is_fresh(self, unique_id: str) -> bool:
+        """Whether it was published just now, before a restart too. A clock set by years makes nothing fresh."""
+        published_at = await self._archive.published_at(unique_id)
+        return published_at is not None and abs(self._clock() - published_at) < timedelta(seconds=self._shown_after_s)
 
     async def _delete(self, submission: Submission, target: str) -> Answer:
         try:

@@ -17,8 +17,8 @@ from passevue.queue.stamp import moment, stamp
 from passevue.queue.work import Submission, Transaction
 
 __all__ = ["Archive",
-    "ArchiveState", "Archived", "archived", "import_published", "remember", "studies", "write_published",
-           "write_withdrawn"]  # fmt: skip
+    "ArchiveState", "Archived", "archived", "import_published", "published_at", "remember", "studies",
+           "write_published", "write_withdrawn"]  # fmt: skip
 
 
 T = TypeVar("T")
@@ -134,6 +134,12 @@ def import_published(conn: Connection, study: Archived, now: int) -> bool:
     return True
 
 
+def published_at(conn: Connection, unique_id: str) -> datetime | None:
+    """When what is published under `unique_id` was last written here; None: nothing is."""
+    row = conn.one("archive.PUBLISHED_AT", unique_id=unique_id)
+    return None if row is None else moment(row[0])
+
+
 def studies(conn: Connection, after: str, most: int) -> list[str]:
     """Up to `most` published StudyInstanceUIDs that sort after `after`."""
     return [row[0] for row in conn.run("archive.STUDIES", beyond=after, most=most)]
@@ -175,6 +181,10 @@ class Archive:
             Damaged: a part is not what was written.
         """
         return await self._store.read(lambda conn: archived(conn, study_uid))
+
+    async def published_at(self, unique_id: str) -> datetime | None:
+        """Since when a document is published, or later: when its study was last written; None when it is not."""
+        return await self._store.read(lambda conn: published_at(conn, unique_id))
 
     async def studies(self, after: str = "", most: int = 1000) -> list[str]:
         """The published StudyInstanceUIDs in order, a page at a time: `after` is the last of the page before."""

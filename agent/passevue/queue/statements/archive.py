@@ -22,6 +22,11 @@ READ = (
     .outerjoin(frozen, frozen.c.submission_id == archive.c.submission_id)
     .where(archive.c.study_uid == bindparam("study"))
 )
+PUBLISHED_AT = (
+    select(archive.c.changed_at)
+    .join_from(archive, submission, submission.c.id == archive.c.submission_id)
+    .where(submission.c.document_unique_id == bindparam("unique_id"), archive.c.state == ArchiveState.PUBLISHED.value)
+)
 HELD = select(archive.c.submission_id).where(archive.c.study_uid == bindparam("study"))
 FIELDS = ("state", "submission_id", "entry_uuid", "record", "record_sha256", "changed_at")
 ADD = insert(archive).values({name: bindparam(name) for name in ("study_uid", *FIELDS)})

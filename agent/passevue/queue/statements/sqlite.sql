@@ -27,6 +27,13 @@ SELECT submission.id
 FROM submission LEFT OUTER JOIN entry ON entry.number = submission.number
 WHERE submission.id = ? AND (submission.number IS NULL OR entry.purged = ?);
 
+-- name: archive.PUBLISHED_AT
+-- takes: unique_id, state_1
+-- with: {"state_1": "published"}
+SELECT archive.changed_at
+FROM archive JOIN submission ON submission.id = archive.submission_id
+WHERE submission.document_unique_id = ? AND archive.state = ?;
+
 -- name: archive.READ
 -- takes: study
 -- with: {}
