@@ -27,6 +27,7 @@ __all__ = ["Busy", "Clash", "Connection", "Row", "Value", "connector", "is_sqlit
 Value = int | str | bytes | None
 Row = tuple[Any, ...]
 
+FILE_NAME = "queue.sqlite"  # of the embedded store, in the data folder
 BUSY_TIMEOUT_S = 20.0  # another unit of the box holds the write lock for milliseconds; a checkpoint may add seconds
 
 

@@ -23,9 +23,11 @@ ASK_EVERY_S = 0.2
 class Locks:
     """The locks that one opened store holds."""
 
-    def __init__(self, folder: Path, patience_s: float) -> None:
+    def __init__(self, folder: Path, patience_s: float, at_work: Callable[[], bool] = lambda: False) -> None:
+        """`at_work` says that another process is seen to be at what takes long: it is waited for."""
         self._folder = folder
         self._patience_s = patience_s
+        self._at_work = at_work
         self._roles: list[int] = []
         self._shared = self._open("queue.lock")
 
@@ -79,7 +81,7 @@ class Locks:
                 asked = now
                 if unless():
                     return False
-            if now - begun > self._patience_s:
+            if now - begun > self._patience_s and not self._at_work():
                 raise StoreError("another part of the box has the store open and does not let go")
             time.sleep(0.05)
         return True

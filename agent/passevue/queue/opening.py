@@ -5,52 +5,77 @@ from datetime import datetime
 from pathlib import Path
 
 from passevue.errors import StoreError
+from passevue.queue import going_back, snapshot
 from passevue.queue.connection import Connection, is_sqlite, sqlite_file
 from passevue.queue.lock import Locks
 from passevue.queue.marks import RESTORED, claim, read_mark, write_marker
+from passevue.queue.room import Limits
 from passevue.queue.salvage import Salvaged, growing, put_in_place, salvage, sound
 from passevue.queue.seal import sealed
 from passevue.queue.stamp import stamp
-from passevue.queue.version import schema_in, usable
+from passevue.queue.version import THIS, Release, schema_in, usable
 from passevue.shared import open_shared
 
 __all__ = ["claim_for_sending", "machine_name", "make_ready", "who_may_send"]
 
 
-def make_ready(url: str, locks: Locks, now: datetime) -> Salvaged | None:
+def make_ready(
+    url: str, locks: Locks, now: datetime, limits: Limits | None = None, release: Release = THIS
+) -> Salvaged | None:
     """A sound store of today's schema, whatever was there; what had to be carried over from a damaged one.
 
-    `locks` is shared at entry and at exit, and held alone for what changes the store as a whole.
+    `locks` is shared at entry and at exit, and held alone for what changes the store as a whole. `limits` are those of
+    the store's volume.
 
     Raises:
         StoreError: a schema too far ahead; another process does not let go; the disk fails.
+        NoRoom: none for the snapshot that is taken before the schema changes.
     """
-    salvaged = None
-    if is_sqlite(url) and not sound(sqlite_file(url)):
-        alone = locks.alone(lambda: sound(sqlite_file(url)))
-        if alone and not sound(sqlite_file(url)):  # nobody else has done it meanwhile
-            salvaged = _replace(url, now)
-        locks.share()
+    salvaged = _made_whole(sqlite_file(url), locks, now, release) if is_sqlite(url) else None
     _begin(url)
-    if not _up_to_date(url):
-        if locks.alone(lambda: _up_to_date(url)):
-            _migrate(url)
+    if not _up_to_date(url, release):
+        if locks.alone(lambda: _up_to_date(url, release)):
+            _migrate(url, limits or Limits(), release)
+        locks.share()
+    if is_sqlite(url):
+        snapshot.drop_old(sqlite_file(url), now)
+    return salvaged
+
+
+def _made_whole(path: Path, locks: Locks, now: datetime, release: Release) -> Salvaged | None:
+    """What an undone update, or a failing disk, has left of an SQLite store."""
+    salvaged = None
+    try:
+        going_back.tidy(path, release)
+    except OSError as err:
+        raise StoreError(f"the data folder cannot be written: {err.strerror}") from err
+    if going_back.needed(path, release):
+        alone = locks.alone(lambda: not going_back.needed(path, release))
+        if alone and going_back.needed(path, release):  # nobody else has done it meanwhile
+            salvaged = going_back.go_back(path, now, release)
+        locks.share()
+    if not sound(path):
+        alone = locks.alone(lambda: sound(path))
+        if alone and not sound(path):
+            salvaged = _replace(f"sqlite:///{path}", now, release)
         locks.share()
     return salvaged
 
 
-def _up_to_date(url: str) -> bool:
+def _up_to_date(url: str, release: Release) -> bool:
     if is_sqlite(url):
-        return usable(schema_in(sqlite_file(url)))
+        return usable(schema_in(sqlite_file(url)), release)
     from passevue.queue.migrate import engine_for, up_to_date
 
     return up_to_date(engine_for(url))
 
 
-def _migrate(url: str) -> None:
+def _migrate(url: str, limits: Limits, release: Release) -> None:
     from passevue.queue.migrate import engine_for, migrate
 
-    migrate(engine_for(url))
+    if is_sqlite(url) and schema_in(sqlite_file(url)):  # there is something to come back to
+        snapshot.take(sqlite_file(url), limits)
+    migrate(engine_for(url), *release.steps)
 
 
 def _begin(url: str) -> None:
@@ -85,13 +110,13 @@ def machine_name(data_dir: Path) -> str:
     return sealed("passevue queue", machine or os.uname().nodename, str(data_dir.resolve())).hex()[:16]
 
 
-def _replace(url: str, now: datetime) -> Salvaged:
+def _replace(url: str, now: datetime, release: Release) -> Salvaged:
     path = sqlite_file(url)
     if path.exists():  # else all was carried over when the box was cut
         fresh = growing(path)
         for leftover in path.parent.glob(f"{fresh.name}*"):
             leftover.unlink()
         _begin(f"sqlite:///{fresh}")
-        _migrate(f"sqlite:///{fresh}")
+        _migrate(f"sqlite:///{fresh}", Limits(), release)
         salvage(path, fresh, stamp(now))
     return put_in_place(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")

@@ -27,7 +27,7 @@ from passevue.errors import Damaged, Refused, StoreError
 from passevue.intake.received import Receipt, Received
 from passevue.queue import listing, moves, persons, purge, recovery
 from passevue.queue.archive import Archive
-from passevue.queue.connection import Connection, connector, is_sqlite
+from passevue.queue.connection import FILE_NAME, Connection, connector, is_sqlite, sqlite_file
 from passevue.queue.export import write_files
 from passevue.queue.frozen import thaw
 from passevue.queue.listing import Counters, Line, Shown
@@ -40,6 +40,7 @@ from passevue.queue.reader import Reader
 from passevue.queue.retry import Policy, Step
 from passevue.queue.room import Level, Limits, Room
 from passevue.queue.salvage import Salvaged
+from passevue.queue.snapshot import under_way
 from passevue.queue.stamp import SECOND, stamp
 from passevue.queue.states import State
 from passevue.queue.taking_in import Keep, keep, storable
@@ -48,12 +49,11 @@ from passevue.queue.work import Answer, Entry, Nothing, Submission
 from passevue.queue.writer import Writer
 from passevue.shared import make_folder
 
-__all__ = ["Outlook", "Store", "utc_now"]
+__all__ = ["FILE_NAME", "Outlook", "Store", "utc_now"]
 
 T = TypeVar("T")
 INLINE_HASH_BYTES = 1 << 20  # 0.6 ms of hashing on the loop; more goes to a thread
 SENDER = "national"  # the role that sends: the one that claims the store (F-37)
-FILE_NAME = "queue.sqlite"
 TEND_EVERY_S = 1.0
 
 
@@ -76,7 +76,8 @@ class Store:
     Attributes:
         arrived: set whenever something may have become due through this process.
         archive: the published studies.
-        salvaged: what `open` had to carry over from a damaged store, else None: an alarm for page and audit.
+        salvaged: what `open` had to carry over from a damaged store, or from one of a newer release, and lost part
+            of; else None: an alarm for page and audit.
         restored: why nothing is sent until a person confirms (`other-machine`, `older-copy`); empty: nothing.
     """
 
@@ -88,6 +89,7 @@ class Store:
         self.restored = ""
         self.archive = Archive(self)
         self.room = Room(folder, limits)
+        self._limits = limits
         self._folder = folder
         self._clock = clock
         self._connect = connector(url)
@@ -115,7 +117,8 @@ class Store:
         machine (default: its machine-id), `clock` gives aware UTC.
 
         Raises:
-            StoreError: another process has a role; a schema too far ahead; no room; the database cannot be reached.
+            StoreError: another process has a role; a schema too far ahead; no room, for the snapshot before a new
+                schema too; the database cannot be reached.
         """
         url = settings.url or f"sqlite:///{data_dir / FILE_NAME}"
         name = await asyncio.to_thread(machine_name, data_dir) if machine is None else machine
@@ -386,11 +389,11 @@ class Store:
             make_folder(self._folder)
         except OSError as err:
             raise StoreError(f"the data folder cannot be made: {err.strerror}") from err
-        self._locks = Locks(self._folder, patience_s)
+        self._locks = Locks(self._folder, patience_s, self._another_at_work)
         try:
             self._locks.take_roles(sorted(roles))
             self._locks.share()
-            self.salvaged = make_ready(self.url, self._locks, self._clock())
+            self.salvaged = make_ready(self.url, self._locks, self._clock(), self._limits)
             self._writer.start()
             if self._checkpointer is not None:
                 self._checkpointer.start()
@@ -398,6 +401,9 @@ class Store:
         except BaseException:
             self._close()
             raise
+
+    def _another_at_work(self) -> bool:
+        return self._sqlite and under_way(sqlite_file(self.url))
 
     def _close(self) -> None:
         if self._locks is None:

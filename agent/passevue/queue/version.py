@@ -1,14 +1,36 @@
 """Which schema a store has, and whether this release can use it (Q-16, F-36)."""
 
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from passevue.errors import StoreError
 
-__all__ = ["SCHEMA", "number_of", "schema_in", "usable"]
+__all__ = ["SCHEMA", "THIS", "Release", "number_of", "schema_in", "usable"]
 
 SCHEMA = 1  # number of the last migration; a store of SCHEMA + 1 is opened, one of SCHEMA + 2 is not (F-36)
 BUSY_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a release knows of schemas. There is one in the box; tests have the next ones too.
+
+    Attributes:
+        schema: number of its last migration.
+        steps: folders with migrations beyond those of `migrations/`.
+    """
+
+    schema: int = SCHEMA
+    steps: tuple[Path, ...] = ()
+
+    @property
+    def newest(self) -> int:
+        """The newest schema that it can use."""
+        return self.schema + 1
+
+
+THIS = Release()
 
 
 def schema_in(path: Path) -> int:
@@ -39,15 +61,15 @@ def number_of(found: object) -> int:
     return int(str(found))
 
 
-def usable(found: int) -> bool:
+def usable(found: int, release: Release = THIS) -> bool:
     """Whether a store of this schema can be used as it is.
 
     Raises:
         StoreError: it was made by a release too far ahead.
     """
-    if found > SCHEMA + 1:
+    if found > release.newest:
         raise StoreError(
-            f"expected a store of schema {SCHEMA + 1} or older instead got {found}",
+            f"expected a store of schema {release.newest} or older instead got {found}",
             hint="La file d’attente vient d’une version plus récente du logiciel. Remettez le boîtier à jour.",
         )
-    return found >= SCHEMA
+    return found >= release.schema

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 import structlog
 
 from passevue.errors import BoxError, NetworkError, Refused, StoreError, TrustError, Unreadable
+from passevue.queue import snapshot
+from passevue.queue.connection import FILE_NAME
 from passevue.update import journey
 from passevue.update.gate import Noted
 from passevue.update.health import read_health
@@ -301,6 +303,8 @@ class Updater:
         self._ways.tell("update-proving", self._row.by, self._row.version)
 
     async def _finish(self) -> None:
+        with suppress(OSError):  # else it goes by its age
+            await asyncio.to_thread(snapshot.drop, self._data_dir / FILE_NAME)
         await self._put(replace(self._row.at(State.DONE, self._ways.clock()), code="", detail=""))
         self._ways.tell("update-done", self._row.by, f"{self._row.version_before} to {self._row.version}")
 

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from passevue.errors import Refused, TrustError, Unreadable
+from passevue.queue.connection import FILE_NAME
+from passevue.queue.snapshot import snapshot_of
 from passevue.update.bus import BusGone, open_bus
 from passevue.update.gate import Noted
 from passevue.update.health import health_file
@@ -159,10 +161,14 @@ async def test_from_the_order_to_the_version_that_has_proved_itself(desk: Desk, 
     assert Noted.of((await asyncio.to_thread(RowFile(desk.folder).read)).noted).last_entry == 7
     assert await asyncio.to_thread(desk.pause.look)
     desk.restart("1.5.0")
+    snapshot = snapshot_of(desk.folder / FILE_NAME)
+    await asyncio.to_thread(snapshot.write_bytes, b"the store before the first start")
     await desk.until(State.PROVING)
     assert not await asyncio.to_thread(desk.pause.look)
+    assert await asyncio.to_thread(snapshot.exists)
     gate_says(desk, "passed", "1.5.0")
     await desk.until(State.DONE)
+    assert not await asyncio.to_thread(snapshot.exists)
     assert desk.told == [
         "update-ordered",
         "update-writing",
