@@ -1,8 +1,8 @@
 """One connection of a DICOM neighbour: moves bytes between the socket and the upper layer, and keeps its clock.
 
-Decides nothing. Reading pauses while the session is behind, so an association holds `HIGH_BYTES` at most. Silence is
-counted in time spent waiting for the next whole PDU: time that we spend on the disk is not the peer's, and a byte now
-and then is no sign of life.
+Decides nothing. Reading pauses while the session is behind, whatever waits for it: an association holds `HIGH_BYTES`
+and what one read of the socket gave. Silence is counted in time spent waiting for the next whole PDU: time that we
+spend on the disk is not the peer's, and a byte now and then is no sign of life.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from passevue.intake.upper_layer import DataFragment, Event, State, UpperLayer
 HIGH_BYTES = 512 << 10
 LOW_BYTES = 128 << 10
 WAKE_BYTES = 256 << 10
+EVENT_BYTES = 1 << 10  # that one event takes beside its data: a peer may send commands alone, or a byte at a time
 RECEIVE_BUFFER_BYTES = 1 << 20
 ARTIM_S = 5.0  # PS3.8 § 9.1.5: how long a peer may take to close after our last word
 
@@ -60,8 +61,7 @@ class Wire(asyncio.Protocol):
         try:
             for event in self.layer.receive(data):
                 self._events.append(event)
-                if isinstance(event, DataFragment):
-                    self._held += len(event.data)
+                self._held += _weight(event)
         except PduError as err:
             self._events.append(err)
             self.layer.closed()
@@ -105,13 +105,12 @@ class Wire(asyncio.Protocol):
                 raise Lost("connection closed without release")
             await self._wait()
         event = self._events.popleft()
-        if isinstance(event, DataFragment):
-            self._held -= len(event.data)
-            if self._paused and self._held < LOW_BYTES and self._transport is not None:
-                self._paused = False
-                self._transport.resume_reading()
         if isinstance(event, PduError | Silent):
             raise event
+        self._held -= _weight(event)
+        if self._paused and self._held < LOW_BYTES and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
         return event
 
     async def _wait(self) -> None:
@@ -165,6 +164,10 @@ class Wire(asyncio.Protocol):
                 self._transport.write(last_word)
             self._transport.abort()
         self.layer.closed()
+
+
+def _weight(event: Event) -> int:
+    return EVENT_BYTES + (len(event.data) if isinstance(event, DataFragment) else 0)
 
 
 def prepare(connection: socket.socket) -> None:
