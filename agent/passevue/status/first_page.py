@@ -39,8 +39,9 @@ from passevue.status.listening import Place, listening
 from passevue.status.local_account import LocalAccount
 from passevue.status.machine_pages import DOCUMENT, answered
 from passevue.status.page import our_names
+from passevue.status.page_templates import TEMPLATES
 from passevue.status.upload import receive
-from passevue.status.view import STATIC, TEMPLATES
+from passevue.status.view import STATIC
 from passevue.status.wiping import wipe
 from passevue.status.words import Language, pick
 from passevue.update.orders import Orders, Wish

@@ -16,10 +16,11 @@ from passevue.status import people_words, words
 from passevue.status.card_view import CardPhase, CardSeen, CardsView
 from passevue.status.entry_acts import Looked
 from passevue.status.notices import Notice, notice_of, told
+from passevue.status.page_templates import TEMPLATES
 from passevue.status.people_words import Pair
 from passevue.status.roles import Right, Role
 from passevue.status.session import Session
-from passevue.status.view import STATIC, TEMPLATES
+from passevue.status.view import STATIC
 from passevue.status.visitor import Place
 from passevue.status.visits import Push, PushPhase
 from passevue.status.words import Language, pick

@@ -9,9 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from passevue.status import words
+from passevue.status.page_templates import TEMPLATES
 from passevue.status.protections import Grade, Protection, Protections
 from passevue.status.summary import Summary
-from passevue.status.view import STATIC, TEMPLATES
+from passevue.status.view import STATIC
 from passevue.status.words import Language
 
 EFFECTS = {

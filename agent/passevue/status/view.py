@@ -1,4 +1,4 @@
-"""The page as HTML: a summary in, markup out. Pure but for the templates, which are read once at import.
+"""The page as HTML: a summary in, markup out. Pure but for what is read once at import.
 
 Everything goes through Jinja2's autoescape; nothing is marked safe. Values are chosen here; templates lay them out.
 """
@@ -11,13 +11,12 @@ from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from passevue.queue.listing import Line
 from passevue.queue.room import Level
 from passevue.queue.states import State
 from passevue.status import words
 from passevue.status.neighbours import Word
+from passevue.status.page_templates import TEMPLATES
 from passevue.status.protections import Grade, Protections
 from passevue.status.summary import SOON_DAYS, VERY_SOON_DAYS, Certificate, Summary
 from passevue.status.words import Language
@@ -46,17 +45,6 @@ STATIC = {
     "people": _static("people.js", "text/javascript"),
     "icon": _static("icon.svg", "image/svg+xml"),
 }
-TEMPLATES = Environment(
-    loader=PackageLoader("passevue.status"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    auto_reload=False,
-    cache_size=-1,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-for _name in TEMPLATES.list_templates():  # all now: none is read from the disk while somebody waits
-    TEMPLATES.get_template(_name)
 _PAGE = TEMPLATES.get_template("page.html")
 _MAIN = TEMPLATES.get_template("main.html")
 
