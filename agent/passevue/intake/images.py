@@ -288,27 +288,39 @@ class Images:
 
     # Letting go
 
-    async def delete_study(self, study_uid: str) -> int:
+    async def delete_study(self, study_uid: str, as_of: datetime | None = None) -> int:
         """Take a study off the disk; the number of objects that went. The caller audits.
+
+        `as_of`: when its last object came, as far as the caller knows; nothing goes when more has come since.
 
         Raises:
             StoreError: not everything is gone; may be called again.
         """
-        objects = await self.objects(study_uid)
-        await self._running.call(lambda: self._running.delete(objects))
-        return len(objects)
+        writer = self._running
+
+        def delete() -> int:  # on the writer's thread, where nothing comes in between
+            objects = writer.index.of_study(study_uid)
+            if as_of is not None and any(datetime.fromtimestamp(each.received_at, UTC) > as_of for each in objects):
+                return 0
+            writer.delete(objects)
+            return len(objects)
+
+        gone: int = await writer.call(delete)
+        return gone
 
     async def purge(self, now: datetime, protected: Collection[str]) -> list[Holding]:
-        """Delete what retention and budget say, oldest first; what went, for the caller's audit."""
-        gone = leaving(
+        """Delete what retention and budget say, oldest first; what went, for the caller's audit.
+
+        A study of which more has come meanwhile stays whole: it is not what was judged.
+        """
+        judged = leaving(
             await self.holdings(),
             protected,
             now,
             retention_days=self._settings.retention_days,
             budget_bytes=self._settings.budget_bytes,
         )
-        for holding in gone:
-            await self.delete_study(holding.study_uid)
+        gone = [each for each in judged if await self.delete_study(each.study_uid, each.last_received_at)]
         if gone:
             log.info("images_purged", studies=len(gone), bytes=sum(each.size_bytes for each in gone))
         return gone

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -502,3 +503,34 @@ async def test_when_the_writer_dies_all_are_told_and_nothing_is_taken(tmp_path: 
         assert images.level is Level.STOP
         with pytest.raises(StoreError, match="has ended"):
             await images.find_study("2.25.62")
+
+
+class Held(Disk):
+    """A disk that takes its time to let go of blocks."""
+
+    def __init__(self) -> None:
+        self.asked, self.may = threading.Event(), threading.Event()
+
+    def free_blocks(self, fd: int, offset: int, length: int) -> None:
+        self.asked.set()
+        self.may.wait(30)
+        super().free_blocks(fd, offset, length)
+
+
+async def test_a_study_that_grows_while_others_are_let_go_stays_whole(tmp_path: Path) -> None:
+    """What was just acknowledged must not go with what was to go before it came."""
+    disk, old = Held(), NOW - timedelta(days=400)
+    async with opened(tmp_path, disk=disk, settings=config.Images(retention_days=30)) as images:
+        first, *second = study("2.25.81", slices=1)[0], *study("2.25.82", slices=2)
+        await put(images, first, old)
+        await put(images, second[0], old + timedelta(minutes=1))
+        purging = asyncio.get_running_loop().create_task(images.purge(NOW, ()))
+        await asyncio.to_thread(disk.asked.wait, 30)
+        kept = asyncio.get_running_loop().create_task(put(images, second[1], NOW))
+        for _ in range(10):  # it is small: nothing of it waits but for the writer, whose next job it is
+            await asyncio.sleep(0)
+        disk.may.set()
+        assert not (await kept).conflict
+        assert [each.study_uid for each in await purging] == ["2.25.81"]
+        for ds in second:
+            assert (await images.open(ds.SOPInstanceUID)).endswith(data_set_of(ds))
