@@ -8,6 +8,7 @@ from passevue.errors import StoreError
 from passevue.queue import going_back, snapshot
 from passevue.queue.connection import Connection, is_sqlite, sqlite_file
 from passevue.queue.lock import Locks
+from passevue.queue.machine_id import read_machine_id
 from passevue.queue.marks import RESTORED, claim, read_mark, write_marker
 from passevue.queue.room import Limits
 from passevue.queue.salvage import Salvaged, growing, put_in_place, salvage, sound
@@ -103,11 +104,7 @@ def who_may_send(conn: Connection) -> str:
 
 def machine_name(data_dir: Path) -> str:
     """A fingerprint of this machine and folder that tells nothing of either, as machine-id(5) asks."""
-    try:
-        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        machine = ""
-    return sealed("passevue queue", machine or os.uname().nodename, str(data_dir.resolve())).hex()[:16]
+    return sealed("passevue queue", read_machine_id() or os.uname().nodename, str(data_dir.resolve())).hex()[:16]
 
 
 def _replace(url: str, now: datetime, release: Release) -> Salvaged:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from passevue.queue.machine_id import read_machine_id
+
 _COUNTED = "sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 
@@ -31,7 +33,7 @@ class Machine:
     @property
     def serial(self) -> str:
         """What people type to say that they mean this box: the first twelve digits of its machine id, in fours."""
-        told = self._text("etc/machine-id")[:12].upper()
+        told = read_machine_id(self.root)[:12].upper()
         return "-".join(told[at : at + 4] for at in range(0, len(told), 4))
 
     @property
