@@ -8,6 +8,7 @@ import asyncio
 import errno
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -32,6 +33,7 @@ class Incoming:
         self.crc = zlib.crc32(head)  # of everything so far: taken while the rest is still on its way
         self.path: Path | None = None
         self._fd = -1
+        self._work: asyncio.Future[None] | None = None  # on a thread: it ends by itself, whoever gives the object up
         self._folder = folder
         self._disk = disk
         self._max_bytes = max_bytes
@@ -47,7 +49,7 @@ class Incoming:
 
     async def spill(self) -> None:
         """Move what is in memory to the file. Raises: StoreError: it cannot be written."""
-        await asyncio.to_thread(self._spill)
+        await self._on_thread(self._spill)
 
     def _spill(self) -> None:
         try:
@@ -62,7 +64,7 @@ class Incoming:
 
     async def finish(self) -> None:
         """For an object in a file: everything in it, and synced."""
-        await asyncio.to_thread(self._finish)
+        await self._on_thread(self._finish)
 
     def _finish(self) -> None:
         self._spill()
@@ -70,6 +72,10 @@ class Incoming:
             self._disk.sync(self._fd)
         except OSError as err:
             raise store_error(err) from err
+
+    async def _on_thread(self, work: Callable[[], None]) -> None:
+        self._work = asyncio.ensure_future(asyncio.to_thread(work))
+        await asyncio.shield(self._work)
 
     async def whole(self) -> bytes:
         """The DICOM file as it is now: for small objects, wherever they are."""
@@ -81,8 +87,15 @@ class Incoming:
     async def discard(self) -> None:
         """Forget the object; harmless when the writer has taken its file over."""
         self.buffer = bytearray()
+        if self._work is not None:
+            await asyncio.shield(self._discard(self._work))
+
+    async def _discard(self, work: asyncio.Future[None]) -> None:
+        """What is under way ends first: closed under it, its file's number would lead into another file."""
+        await asyncio.wait([work])
+        work.exception()  # told to whoever waited for it, if anyone still did
         if self.path is not None:
-            await asyncio.shield(asyncio.to_thread(self._remove, self.path))
+            await asyncio.to_thread(self._remove, self.path)
 
     def _remove(self, path: Path) -> None:
         if self._fd >= 0:

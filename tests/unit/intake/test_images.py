@@ -534,3 +534,40 @@ async def test_a_study_that_grows_while_others_are_let_go_stays_whole(tmp_path: 
         assert [each.study_uid for each in await purging] == ["2.25.81"]
         for ds in second:
             assert (await images.open(ds.SOPInstanceUID)).endswith(data_set_of(ds))
+
+
+class HeldAppend(Disk):
+    """A disk that takes its time to write a spooled object."""
+
+    def __init__(self) -> None:
+        self.asked, self.may = threading.Event(), threading.Event()
+
+    def append(self, fd: int, data: memoryview) -> None:
+        self.asked.set()
+        self.may.wait(30)
+        super().append(fd, data)
+
+
+async def test_an_object_given_up_while_it_is_written_leaves_nothing_and_writes_nowhere_else(tmp_path: Path) -> None:
+    """Its file's number goes to the next file that is opened."""
+    disk = HeldAppend()
+    async with opened(tmp_path, disk=disk) as images:
+        identity = Identity("2.25.83", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1")
+
+        async def receive() -> None:
+            async with images.receive(identity, "CT1") as incoming:
+                incoming.fragment(memoryview(bytes(2 << 20)))
+                await incoming.spill()
+
+        receiving = asyncio.get_running_loop().create_task(receive())
+        await asyncio.to_thread(disk.asked.wait, 30)
+        receiving.cancel()
+        await asyncio.wait([receiving], timeout=0.5)
+        others = [os.open(tmp_path / f"other {n}", os.O_CREAT | os.O_RDWR) for n in range(4)]
+        disk.may.set()
+        await asyncio.wait([receiving], timeout=30)
+        assert receiving.cancelled()
+        for fd in others:
+            assert os.fstat(fd).st_size == 0
+            os.close(fd)
+        assert not await asyncio.to_thread(os.listdir, tmp_path / "spool")
