@@ -44,21 +44,22 @@ def make_ready(
 
 
 def _made_whole(path: Path, locks: Locks, now: datetime, release: Release) -> Salvaged | None:
-    """What an undone update, or a failing disk, has left of an SQLite store."""
+    """What a failing disk, or an undone update, has left of an SQLite store; in this order: what is damaged does not say
+    its schema."""
     salvaged = None
+    if not sound(path):
+        alone = locks.alone(lambda: sound(path))
+        if alone and not sound(path):  # nobody else has done it meanwhile
+            salvaged = _replace(f"sqlite:///{path}", now, release)
+        locks.share()
     try:
         going_back.tidy(path, release)
     except OSError as err:
         raise StoreError(f"the data folder cannot be written: {err.strerror}") from err
     if going_back.needed(path, release):
         alone = locks.alone(lambda: not going_back.needed(path, release))
-        if alone and going_back.needed(path, release):  # nobody else has done it meanwhile
+        if alone and going_back.needed(path, release):
             salvaged = going_back.go_back(path, now, release)
-        locks.share()
-    if not sound(path):
-        alone = locks.alone(lambda: sound(path))
-        if alone and not sound(path):
-            salvaged = _replace(f"sqlite:///{path}", now, release)
         locks.share()
     return salvaged
 

@@ -184,6 +184,16 @@ def test_without_a_snapshot_that_can_be_used_the_store_is_left_alone(path: Path)
     assert not list(path.parent.glob("newer-*"))
 
 
+def test_a_damaged_store_is_salvaged_although_there_is_a_snapshot(path: Path) -> None:
+    filled(path, 3)
+    take(path, ROOMY)
+    path.write_bytes(b"x" * 8192 + path.read_bytes()[8192:])
+    salvaged = bring(path)
+    assert salvaged is not None
+    assert salvaged.kept_aside.name.startswith("damaged-")
+    assert schema_in(path) == SCHEMA
+
+
 def test_the_next_update_takes_a_new_snapshot(path: Path) -> None:
     filled(path, 1)
     newer = next_releases(path.parent)
