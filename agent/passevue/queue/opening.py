@@ -44,8 +44,8 @@ def make_ready(
 
 
 def _made_whole(path: Path, locks: Locks, now: datetime, release: Release) -> Salvaged | None:
-    """What a failing disk, or an undone update, has left of an SQLite store; in this order: what is damaged does not say
-    its schema."""
+    """What a failing disk, or an undone update, has left of an SQLite store; in this order: what is damaged does not
+    say its schema."""
     salvaged = None
     if not sound(path):
         alone = locks.alone(lambda: sound(path))
