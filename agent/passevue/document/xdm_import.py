@@ -22,6 +22,7 @@ from passevue.errors import CabinetError, Damaged, Unreadable
 from passevue.intake.key_object import is_manifest, read_key_object
 
 MAX_REFERENCES = 200_000  # of one KOS (N-08)
+MAX_ELEMENTS = 16 * MAX_REFERENCES  # each has eleven or twelve: a person brings the archive, not a neighbour
 
 _SET = re.compile(r"(?P<base>(?:KA[^/]*/)?IHE_XDM/)(?P<folder>SS[^/]*)/(?P<name>[^/]+)", re.IGNORECASE)
 
@@ -161,7 +162,7 @@ def _ins_of_cx(text: str) -> Ins:
 def _header_of_manifest(kos: bytes) -> KosHeader:
     """N-08: a manifest, of one study, that references something, and not without end."""
     try:
-        header, note = read_kos_header(kos), read_key_object(kos)
+        header, note = read_kos_header(kos), read_key_object(kos, MAX_ELEMENTS)
     except (Unreadable, CabinetError) as err:
         raise _SetRefused("kos-unreadable") from err
     if not is_manifest(note.title):

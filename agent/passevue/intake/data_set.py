@@ -62,18 +62,18 @@ def coding_of(transfer_syntax: str) -> Coding:
 
 
 class Walk:
-    """One look through `data`. `left` counts the elements that may still be met."""
+    """One look through `data`. `left` counts the elements that may still be met, of `most`."""
 
-    def __init__(self, data: Buffer) -> None:
+    def __init__(self, data: Buffer, most: int = MAX_ELEMENTS) -> None:
         self.data = data
         self.end = len(data)
-        self.left = MAX_ELEMENTS
+        self.most = self.left = most
 
     def header(self, at: int, coding: Coding) -> tuple[int, bytes, int, int]:
         """Tag, VR (empty when implicit), length, and where the value begins."""
         self.left -= 1
         if self.left < 0:
-            raise Unreadable(f"more than {MAX_ELEMENTS} elements")
+            raise Unreadable(f"more than {self.most} elements")
         if at + 8 > self.end:
             raise Unreadable("element header cut")
         if coding.explicit:

@@ -1,13 +1,23 @@
 """Small data sets as a tree of items: notes and commitment requests, with bounds, without a data dictionary.
 
 Explicit VR says what is a sequence; for implicit VR the few that the box reads are listed. What is no sequence to us
-is kept as its bytes. Bounds are those of `data_set`: depth 32, 100,000 elements.
+is kept as its bytes. Bounds are those of `data_set`: depth 32, 100,000 elements unless the caller knows better.
 """
 
 from dataclasses import dataclass, field
 
 from passevue.errors import Unreadable
-from passevue.intake.data_set import IMPLICIT, ITEM, ITEM_END, MAX_DEPTH, SEQUENCE_END, UNDEFINED, Coding, Walk
+from passevue.intake.data_set import (
+    IMPLICIT,
+    ITEM,
+    ITEM_END,
+    MAX_DEPTH,
+    MAX_ELEMENTS,
+    SEQUENCE_END,
+    UNDEFINED,
+    Coding,
+    Walk,
+)
 
 SEQUENCES = frozenset(
     (
@@ -35,9 +45,9 @@ class Item:
         return self.sequences.get(tag, [])
 
 
-def read_data_set(data: bytes, coding: Coding) -> Item:
+def read_data_set(data: bytes, coding: Coding, most: int = MAX_ELEMENTS) -> Item:
     """The data set as a tree of what we read. Raises: Unreadable: lengths that do not add up, a bound is passed."""
-    item, at = read_item(Walk(data), 0, len(data), coding, 0)
+    item, at = read_item(Walk(data, most), 0, len(data), coding, 0)
     if at != len(data):
         raise Unreadable("data set ends before its bytes do")
     return item

@@ -3,7 +3,8 @@
 Reads only what the box acts on, with a walk of its own: a note is hostile input like any other, and is read before
 anyone has vouched for it. No address in it is ever fetched.
 
-Bounds (reliability § 8): 32 MiB, sequence depth 32, 100,000 elements in all (some 10,000 images in one note).
+Bounds (reliability § 8): 32 MiB, sequence depth 32, 100,000 elements in all (some 9,000 images in one note); more
+elements only in what is no stranger's.
 
 Refused, as no true note is like this (N-08): no evidence, evidence that does not name the note's own study, a note that
 names itself, UIDs that are none.
@@ -11,7 +12,7 @@ names itself, UIDs that are none.
 
 from passevue.errors import Unreadable
 from passevue.intake import part10
-from passevue.intake.data_set import coding_of
+from passevue.intake.data_set import MAX_ELEMENTS, coding_of
 from passevue.intake.item_tree import Item, read_data_set
 from passevue.intake.stored import KEY_OBJECT_CLASS, decoded
 from passevue.intake.study import KeyObject, Reference
@@ -64,8 +65,8 @@ def is_manifest(title: str) -> bool:
     return title == MANIFEST_TITLE
 
 
-def read_key_object(file: bytes) -> KeyObject:
-    """The key object in a DICOM file.
+def read_key_object(file: bytes, most: int = MAX_ELEMENTS) -> KeyObject:
+    """The key object in a DICOM file, of at most `most` elements.
 
     Raises:
         Unreadable: it is none, passes a bound, or contradicts itself.
@@ -73,7 +74,7 @@ def read_key_object(file: bytes) -> KeyObject:
     if len(file) > MAX_BYTES:
         raise Unreadable(f"key object of {len(file)} bytes, at most {MAX_BYTES} are read")
     offset = part10.data_set_offset(file)
-    root = read_data_set(file[offset:], coding_of(part10.transfer_syntax(file)))
+    root = read_data_set(file[offset:], coding_of(part10.transfer_syntax(file)), most)
     if root.text(SOP_CLASS) != KEY_OBJECT_CLASS:
         raise Unreadable("SOP class is not Key Object Selection Document")
     character_set = root.text(CHARACTER_SET)

@@ -21,7 +21,7 @@ from passevue.document.xdm import ArchivedKos, KosVersion, Sender, export_xdm, i
 from passevue.document.xdm_export import SETS_PER_FILE
 from passevue.document.xdm_metadata import read_metadata
 from passevue.errors import StoreError, Unreadable
-from tests.unit.document.given import CDA_NEW, IDENTITY, MAKER, NOW, SAMPLES, exam, report, study
+from tests.unit.document.given import CDA_NEW, IDENTITY, MAKER, NOW, SAMPLES, exam, report, series, study
 from tests.unit.document.test_submission_set import entry as kos_entry
 from tests.unit.document.test_submission_set import facts
 
@@ -63,7 +63,8 @@ def with_metadata(old: str, new: str) -> dict[str, bytes | None]:
 def archived(number: int = 1, **changes: Any) -> ArchivedKos:
     """Entry of one of our own publications."""
     identity = replace(IDENTITY, sop_instance_uid=f"2.25.{number}00")
-    kos = build_kos(study(), report(), exam(), MAKER, identity, changes.pop("now", NOW))
+    images = changes.pop("images", None) or study()
+    kos = build_kos(images, report(), exam(), MAKER, identity, changes.pop("now", NOW))
     signature = SignatureEntry("2.25.3", b"<Signature/>\n")
     facts_of_kos = kos_entry(unique_id=identity.sop_instance_uid, content=kos)
     ins, ipp = report().patient.ins, report().patient.ipp
@@ -213,6 +214,15 @@ def test_ours_goes_out_and_comes_back(tmp_path: Path) -> None:
     assert (found.skipped, found.refused, found.warnings) == ((), (), ())
     (entry,) = found.taken
     assert replace(entry, metadata=b"") == replace(archived(), metadata=b"")
+
+
+def test_the_manifest_of_a_large_study_comes_back(tmp_path: Path) -> None:
+    """More instances than a note from the cabinet may name."""
+    sent = archived(images=study(series(1, 10_000)))
+    (path,) = export_xdm([sent], tmp_path, SENDER)
+    found = import_xdm(path, {}, "test")
+    assert found.refused == ()
+    assert [entry.kos for entry in found.taken] == [sent.kos]
 
 
 def test_the_layout_of_what_goes_out(tmp_path: Path) -> None:
