@@ -123,7 +123,7 @@ HINTS = {
     "unreadable": "Le message reçu n’est pas lisible. Corrigez à la source et renvoyez-le.",
     "crashed": "Ce document fait échouer le boîtier. Prévenez la maintenance ; les autres continuent.",
     "overdue": "Le traitement de ce document ne se termine pas. Prévenez la maintenance ; les autres continuent.",
-    "damaged": "Le contenu gardé sur le disque est abîmé. Renvoyez le compte rendu depuis le RIS.",
+    "damaged": "Le contenu gardé sur le disque est abîmé. Renvoyez le compte rendu du RIS, puis relancez.",
     "store": "Le disque du boîtier ne répond pas bien. Le boîtier réessaie tout seul. Prévenez la maintenance.",
     "failing": "Le service distant échoue toujours de la même façon. Prévenez la maintenance.",
 }

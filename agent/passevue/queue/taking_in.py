@@ -1,7 +1,8 @@
 """Keeping what came in: one received thing becomes one row, its bytes, and one entry per task, in one transaction.
 
 Knows nothing of the content: its hash, its sender and its control id are enough to tell a copy (Q-08):
-- same sender, control id and hash: the first receipt again, nothing new;
+- same sender, control id and hash: the first receipt again, nothing new; but where the first one's bytes were lost by
+  the disk, these take their place, or they would be acknowledged and not kept (Q-01);
 - same sender and control id, other hash: a new row, flagged as a conflict.
 A thing that asks for nothing is kept too, as an entry settled at once.
 """
@@ -38,6 +39,7 @@ def keep(conn: Connection, asked: Keep) -> Receipt:
     sender, control_id = storable(thing.sender), storable(thing.control_id)
     same = conn.one("taking_in.SAME", sender=sender, control_id=control_id, digest=asked.sha256)
     if same is not None:
+        _make_good(conn, sender, control_id, asked)
         return Receipt(same[0], duplicate=True, conflict=bool(same[1]))
     conflict = conn.one("taking_in.NAMESAKE", sender=sender, control_id=control_id) is not None
     row = conn.one(
@@ -56,6 +58,14 @@ def keep(conn: Connection, asked: Keep) -> Receipt:
         return Receipt(_nothing_asked(conn, row[0], asked), conflict=conflict)
     numbers = [_add(conn, row[0], asked, task) for task in asked.tasks]
     return Receipt(numbers[0], conflict=conflict)
+
+
+def _make_good(conn: Connection, sender: str, control_id: str, asked: Keep) -> None:
+    """Of an entry that is set aside for its damaged content: it can be tried again."""
+    lost = conn.one("taking_in.LOST", sender=sender, control_id=control_id, digest=asked.sha256)
+    if lost is not None:
+        conn.run("taking_in.DROP_CONTENT", which=lost[0])
+        conn.run("taking_in.ADD_CONTENT", received_id=lost[0], bytes=asked.thing.content)
 
 
 def entry_seal(digest: bytes, kind: str, received_at: int, action: str, study_uid: str) -> bytes:

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from passevue.errors import Refused
+from passevue.intake.received import Receipt
 from passevue.queue.states import State
 from passevue.queue.store import Store
-from tests.unit.queue.far_end import message, publish
+from tests.unit.queue.far_end import FarEnd, message, publish
+from tests.unit.queue.test_dispatcher import dispatcher, drained, running, until
 
 Open = Callable[..., Awaitable[Store]]
 
@@ -38,6 +40,21 @@ async def test_the_same_control_id_with_other_content_is_a_new_entry_flagged(sto
     assert (await store.counters()).conflicts == 1
     copy = await store.put(message("1", b"other"), [publish(1)])
     assert (copy.number, copy.duplicate) == (second.number, True)
+
+
+@pytest.mark.parametrize("how", ["DELETE FROM content", "UPDATE content SET bytes = 'rot'"])
+async def test_what_comes_again_after_its_content_was_lost_is_kept_anew(store: Store, how: str) -> None:
+    """A copy is answered as the first one was: it must not be, of bytes that the store has no more."""
+    receipt = await store.put(message("1"), [publish(1)])
+    await store.write(lambda conn: conn.plain(how))
+    async with running(dispatcher(store, FarEnd())):
+        await until(store, lambda counters: counters.by_state[State.SET_ASIDE] == 1)
+        assert await store.put(message("1"), [publish(1)]) == Receipt(receipt.number, duplicate=True)
+        await store.retry(receipt.number, by="secretary")
+        await until(store, drained)
+    shown = await store.show(receipt.number)
+    assert shown is not None
+    assert shown.line.state is State.SETTLED
 
 
 async def test_another_sender_with_the_same_control_id_is_no_copy(store: Store) -> None:

@@ -402,6 +402,19 @@ INSERT INTO proof (number, outcome, received_at, settled_at, content_sha256) VAL
 -- with: {}
 INSERT INTO received (kind, sender, peer, control_id, sha256, received_at, "conflict") VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id;
 
+-- name: taking_in.DROP_CONTENT
+-- takes: which
+-- with: {}
+DELETE FROM content WHERE content.received_id = ?;
+
+-- name: taking_in.LOST
+-- takes: sender, control_id, digest, state_1, reason_1, param_1, param_2
+-- with: {"state_1": "set_aside", "reason_1": "damaged", "param_1": 1, "param_2": 0}
+SELECT received.id
+FROM received JOIN entry ON entry.received_id = received.id
+WHERE received.sender = ? AND received.control_id = ? AND received.sha256 = ? AND entry.state = ? AND entry.reason = ?
+ LIMIT ? OFFSET ?;
+
 -- name: taking_in.NAMESAKE
 -- takes: sender, control_id, param_1, param_2
 -- with: {"param_1": 1, "param_2": 0}

@@ -1,8 +1,9 @@
 """Statements of `queue.taking_in`: keeping what came in."""
 
-from sqlalchemy import Integer, bindparam, insert, literal, select
+from sqlalchemy import Integer, bindparam, delete, insert, literal, select
 
 from passevue.queue.schema import content, entry, proof, received
+from passevue.queue.states import State
 
 SAME = (
     select(entry.c.number, received.c.conflict)
@@ -15,6 +16,19 @@ SAME = (
     .order_by(entry.c.number)
     .limit(literal(1, Integer))
 )
+LOST = (
+    select(received.c.id)
+    .join_from(received, entry, entry.c.received_id == received.c.id)
+    .where(
+        received.c.sender == bindparam("sender"),
+        received.c.control_id == bindparam("control_id"),
+        received.c.sha256 == bindparam("digest"),
+        entry.c.state == State.SET_ASIDE.value,
+        entry.c.reason == "damaged",
+    )
+    .limit(literal(1, Integer))
+)
+DROP_CONTENT = delete(content).where(content.c.received_id == bindparam("which"))
 NAMESAKE = (
     select(received.c.id)
     .where(received.c.sender == bindparam("sender"), received.c.control_id == bindparam("control_id"))
