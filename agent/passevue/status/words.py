@@ -242,7 +242,7 @@ ENGLISH_HINTS = {
     "crashed": "This document makes the box fail. Tell maintenance; the others go on.",
     "overdue": "Work on this document does not end. Tell maintenance; the others go on.",
     "store": "The disk of the box does not answer. The box tries again by itself; tell maintenance if it lasts.",
-    "damaged": "The content kept on the disk is damaged. Send the report again from the RIS.",
+    "damaged": "The content kept on the disk is damaged. Send the report again from the RIS, then try again here.",
 }
 
 
