@@ -122,13 +122,14 @@ class Publication:
         case = replace(case, record=taking_over(record, case.report, known))
         if case.published is not None:
             _check_same_patient(case.report, known)
+        as_of = self._clock()
         study = await self._study(entry.study_uid, record)
         if study is None or study.instance_count == 0:
             raise StudyAbsent(
                 "the PACS does not have the study yet",
                 hint="Le PACS n'a pas encore les images de cet examen : le boîtier redemande de lui-même.",
             )
-        return await self._submission(case, study, known, consent)
+        return await self._submission(case, study, known, as_of, consent)
 
     def _consent(self, number: int, report: Report) -> Consent | None:
         """In whose own name this publication goes, None in the structure's."""
@@ -163,7 +164,7 @@ class Publication:
 
     async def _again(self, case: Case, known: Record, *, at_once: bool = False) -> Submission | Nothing:
         """The manifest as the archived report and the PACS have it now; `at_once`: without the PACS, if it is away."""
-        record = case.record
+        record, as_of = case.record, self._clock()
         try:
             study = await self._study(case.exam.study_uid, record)
         except NetworkError:
@@ -172,7 +173,7 @@ class Publication:
                 raise
             study = without(standing, record.rejected)
         if study is not None and study.instance_count:
-            return await self._submission(case, study, known)
+            return await self._submission(case, study, known, as_of)
         if case.published is None:
             return Nothing("nothing-left", record.to_bytes())
         return self._withdrawal(case, case.published)
@@ -189,7 +190,7 @@ class Publication:
         return await asyncio.to_thread(standing_study, kos, case.report, case.exam, maker, now)
 
     async def _submission(
-        self, case: Case, study: Study, known: Record, consent: Consent | None = None
+        self, case: Case, study: Study, known: Record, as_of: datetime, consent: Consent | None = None
     ) -> Submission | Nothing:
         case = replace(case, exam=check(study, case.exam, case.report))
         keys = self._structures.get(self._structure(case, known))
@@ -199,7 +200,7 @@ class Publication:
                 "the person acts for another structure than the report's",
                 hint="Ce compte rendu est d'une autre structure que votre situation d'exercice : changez-en.",
             )
-        made = await publication_of(case, study, keys, self._origin, self._clock(), consent)
+        made = await publication_of(case, study, keys, self._origin, as_of, self._clock(), consent)
         if case.published is not None and _says_the_same(case, known) and same_content(case.published.kos, made.kos):
             return Nothing("unchanged", case.record.to_bytes() if case.record != known else b"")
         return made

@@ -79,11 +79,18 @@ class Consent:
 
 
 async def publication_of(
-    case: Case, study: Study, keys: StructureKeys, origin: Origin, now: datetime, consent: Consent | None = None
+    case: Case,
+    study: Study,
+    keys: StructureKeys,
+    origin: Origin,
+    as_of: datetime,
+    now: datetime,
+    consent: Consent | None = None,
 ) -> Submission:
     """The submission that publishes `study`, or replaces what is published of it.
 
     Args:
+        as_of: when the study was asked for: the manifest is of then, and what came since is not in it (`arrivals`).
         consent: whose card signs and who is the author of the set; None: the structure signs.
 
     Raises:
@@ -95,7 +102,7 @@ async def publication_of(
         series_instance_uid=case.record.kos_series_uid or new_uid(),
         instance_number=case.record.instance_number + 1,
     )
-    kos = await asyncio.to_thread(build_kos, study, case.report, case.exam, origin.maker, identity, now)
+    kos = await asyncio.to_thread(build_kos, study, case.report, case.exam, origin.maker, identity, as_of)
     set_unique_id, signature_id = new_uid(), new_uid()
     signature = await sign_submission_set(
         keys.sign if consent is None else consent.by.signs,
@@ -112,7 +119,7 @@ async def publication_of(
         KosEntry(
             identity.sop_instance_uid,
             kos,
-            now,
+            as_of,
             case.record.visibility,
             event_modalities(study, case.exam),
             origin.maker.timezone,
