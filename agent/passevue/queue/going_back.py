@@ -43,7 +43,11 @@ def tidy(path: Path, release: Release = THIS) -> None:
         OSError, StoreError.
     """
     if _back(path).exists() and _there(path) and schema_in(path) <= release.newest:
-        _back(path).replace(snapshot_of(path))
+        back, kept = _back(path), snapshot_of(path)
+        for suffix in (*FILES[1:], ""):  # its log before it: cut between the two, they meet again at the next start
+            file = back.with_name(back.name + suffix)
+            if file.exists():
+                file.replace(kept.with_name(kept.name + suffix))
 
 
 def go_back(path: Path, now: datetime, release: Release = THIS) -> Salvaged | None:

@@ -42,7 +42,7 @@ def take(path: Path, limits: Limits) -> Path:
     """
     place, fresh = snapshot_of(path), _fresh(path)
     try:
-        for old in (fresh, *_files(place)):  # what it was of has gone on since
+        for old in (*_files(fresh), *_files(place)):  # what it was of has gone on since
             old.unlink(missing_ok=True)
         with closing(sqlite3.connect(path, isolation_level=None, timeout=20)) as source:
             _admit(path.parent, _size(source), limits)
