@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from cryptography import x509
@@ -219,9 +219,11 @@ class ReaderSession:
         self._closed = True
         _left_behind.append(self._thread)
         self._ended.set()
-        _fail(self._opened, CardFault("the reader hangs"))
-        if (job := self._running) is not None:
-            _fail(job, CardFault("the reader hangs"))
+        for waiting in (self._opened, self._running):
+            if waiting is not None:
+                _fail(waiting, CardFault("the reader hangs"))
+        self._drain(CardFault("the reader hangs"))
+        self._jobs.put(None)  # should the call come back after all
 
     # On the card's thread
 
@@ -279,12 +281,14 @@ class ReaderSession:
             else:
                 _settle(future, result)
             self._running = None
-        self._drain()
+        self._drain(CardAbsent("the session is over"))
 
-    def _drain(self) -> None:
-        while not self._jobs.empty():
-            if (job := self._jobs.get()) is not None:
-                _fail(job[1], CardAbsent("the session is over"))
+    def _drain(self, why: CardError) -> None:
+        """Nothing more is done of what waits. Called on either thread."""
+        with suppress(Empty):
+            while True:
+                if (job := self._jobs.get_nowait()) is not None:
+                    _fail(job[1], why)
 
 
 class SessionKey:
