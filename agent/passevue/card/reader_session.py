@@ -219,10 +219,11 @@ class ReaderSession:
         self._closed = True
         _left_behind.append(self._thread)
         self._ended.set()
-        for waiting in (self._opened, self._running):
-            if waiting is not None:
-                _fail(waiting, CardFault("the reader hangs"))
-        self._drain(CardFault("the reader hangs"))
+        hangs = CardFault("the reader hangs")
+        _fail(self._opened, hangs)
+        if self._running is not None:
+            _fail(self._running, hangs)
+        self._drain(hangs)
         self._jobs.put(None)  # should the call come back after all
 
     # On the card's thread
