@@ -38,7 +38,8 @@ REVOCATION = "http://igc-sante.esante.gouv.fr"  # where lists of IGC-Santé lie,
 PORTS = {"http": 80, "https": 443, "postgresql": 5432}
 MOST = 256  # of anything that is a list: a centre has some dozens of neighbours
 
-_HOST = re.compile(r"(?=.{1,253}\Z)([0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?\.?)+\Z")
+_LABEL = r"[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?\Z")  # labels end at dots only: else it never ends
 _WIRE = re.compile(r"(en|eth)[0-9a-z]{1,12}\Z")
 
 

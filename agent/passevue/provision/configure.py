@@ -9,8 +9,9 @@
     <data_dir>/config/provisioning.json      number of what is in place
     <data_dir>/config/done-configure.json    {"id", "ok", "code", "hint", "at"}: what the page shows
 
-Rules: checked whole before anything changes, as `passevue config check` checks; files first, the configuration last
-and by rename; what was there is kept. The upload goes away, whatever came of it: it may hold keys. Written to the
+Rules: checked whole before anything changes, as `passevue config check` checks; keys are encrypted before anything
+changes too; then files, then keys, then the configuration by rename, then its number: what was cut by power may be
+given again. What was there is kept. The upload goes away, whatever came of it: it may hold keys. Written to the
 audit trail before it happens.
 """
 
@@ -18,7 +19,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from passevue.config_check import contradictions
 from passevue.errors import BoxError, Refused, StoreError, TrustError, Unreadable
 from passevue.provision import package
 from passevue.provision.package import Package
+from passevue.shared import make_folder
 from passevue.update.machine import Machine
 from passevue.update.orders import Order, Orders, Wish
 from passevue.update.row_file import write_synced
@@ -111,18 +113,46 @@ def check(found: Package, folder: Path) -> None:
 
 def put_in_place(found: Package, desk: Desk) -> None:
     """Raises: StoreError."""
+    sealed = list(_sealed(found, desk))
     for name, content in found.files.items():
         _put(desk, name, content)
-    for zone, keys in found.keys.items():
-        for name, content in keys.items():
-            desk.seal(f"key_{name}", content, desk.credentials / zone / name)
+    for aside, key in sealed:
+        _put_key(aside, key)
     place = desk.folder / "passevue.toml"
     if place.exists():
         _put(desk, "passevue.toml.previous", place.read_bytes())
-    _put(desk, "provisioning.json", json.dumps({"number": found.number}).encode())
     _put(desk, "passevue.toml", found.configuration.encode())
+    _put(desk, "provisioning.json", json.dumps({"number": found.number}).encode())
     for name in ("first.key", "first.crt"):  # the first page's own: its time is over (CERT-02)
         (desk.data_dir / "page" / name).unlink(missing_ok=True)
+
+
+def _sealed(found: Package, desk: Desk) -> Iterator[tuple[Path, Path]]:
+    """Each key, encrypted: where it lies now, and where it is to lie. Aside is outside the zone's own folder: systemd
+    hands a zone whatever is in there, and does not start one that has something else among its keys.
+    """
+    for zone, keys in found.keys.items():
+        for name, content in keys.items():
+            aside = desk.credentials / f"{zone}-{name}.new"
+            desk.seal(f"key_{name}", content, aside)
+            yield aside, desk.credentials / zone / name
+
+
+def _put_key(aside: Path, key: Path) -> None:
+    """Raises: StoreError."""
+    try:
+        make_folder(key.parent)
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(key)
+        folder = os.open(key.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as err:
+        hint = "Le disque du boîtier n’accepte pas l’écriture."
+        raise StoreError(f"a key cannot be put in place: {err.strerror}", hint=hint) from err
 
 
 def number_in_place(data_dir: Path) -> int:
@@ -181,15 +211,13 @@ def seal(name: str, content: bytes, target: Path) -> None:
     id take it away. The data partition, which it lies on, is bound to the firmware's keys.
     """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    aside = target.with_name(target.name + ".new")
-    argv = ["/usr/bin/systemd-creds", "encrypt", *TO_THIS_MACHINE, f"--name={name}", "-", str(aside)]
+    argv = ["/usr/bin/systemd-creds", "encrypt", *TO_THIS_MACHINE, f"--name={name}", "-", str(target)]
     try:
         done = subprocess.run(argv, input=content, capture_output=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as err:
         raise StoreError(f"a key cannot be encrypted: {type(err).__name__}") from err
     if done.returncode:
         raise StoreError(f"a key cannot be encrypted: systemd-creds left with {done.returncode}")
-    aside.replace(target)
 
 
 def work(data_dir: Path, desk: Desk, trusted: tuple[int, ...], now: datetime) -> int:

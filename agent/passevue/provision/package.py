@@ -9,8 +9,9 @@
     [keys.national]                  # private keys of a zone: encrypted to this machine, never kept in clear
     "auth.key" = '''-----BEGIN PRIVATE KEY-----…'''
 
-The signature is detached: 64 bytes of Ed25519 over the document's bytes, raw or in base64 (`openssl pkeyutl -sign
--rawin`). The key that is trusted is the one that was given when the box was claimed; it changes by erasing the box.
+The signature is detached: 64 bytes of Ed25519 over the document's bytes (`openssl pkeyutl -sign -rawin`), raw or in
+base64, on as many lines as there are: `base64` breaks them at 76 characters. The key that is trusted is the one that
+was given when the box was claimed; it changes by erasing the box.
 """
 
 import base64
@@ -71,15 +72,15 @@ def verify(document: bytes, signature: bytes, key: Ed25519PublicKey) -> None:
         TrustError: not signed by this key.
     """
     try:
-        raw = (
-            signature
-            if len(signature) == 64
-            else base64.b64decode(bytes(signature[:MAX_SIGNATURE]).strip(), validate=True)
-        )
+        raw = signature if len(signature) == 64 else _decoded(signature[:MAX_SIGNATURE])
         key.verify(raw, document)
     except (InvalidSignature, binascii.Error, ValueError) as err:
         hint = "La signature n’est pas celle du centre qui a pris ce boîtier en main : rien n’a changé."
         raise TrustError("the configuration is not signed by the trusted key", hint=hint) from err
+
+
+def _decoded(signature: bytes) -> bytes:
+    return base64.b64decode(b"".join(signature.split()), validate=True)
 
 
 def read(document: bytes) -> Package:

@@ -127,6 +127,8 @@ def begun(order: str, bundle: str, version: str, running: str, by: str, at: date
 
 def next_act(row: Row, facts: Facts, window: Window) -> Act:
     """What to do now."""
+    if row.state in (State.WAITING, State.WRITING) and facts.running == row.version:
+        return Act.PROVE  # power went after RAUC's last write and before our row
     match row.state:
         case State.WAITING:
             return Act.WRITE if _may_write(row, facts.now, window) else Act.STAY

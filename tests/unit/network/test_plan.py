@@ -80,6 +80,7 @@ def test_a_database_elsewhere_is_reached_by_the_zones_that_keep_the_queue() -> N
         ('[registry]\nurl = "https://a b/"', "registry.url"),
         ('[pacs]\nhost = "a\\nb"', "pacs.host"),
         ("[pacs]\nhost = 7", "pacs.host"),
+        ('[pacs]\nhost = "le-pacs-du-centre-de-radiologie-de-la-mer dicom"', "pacs.host"),
         ('[network.inside]\ninterface = "wlan0"', "network.inside.interface"),
         ('[network.inside]\ninterface = "eth0\\n[Match]"', "network.inside.interface"),
         ('[network]\nresolvers = ["8.8.8.8\\nDNS=1.1.1.1"]', "network.resolvers"),

@@ -94,6 +94,52 @@ def test_from_the_claim_to_the_second_configuration(tmp_path: Path) -> None:
     assert configure.number_in_place(tmp_path) == 8
 
 
+def test_a_signature_made_as_the_readme_says_is_taken(tmp_path: Path) -> None:
+    claimed(tmp_path)
+    for number, ends in ((7, b"\n"), (8, b"\r\n")):
+        content = document(number)
+        lines = base64.encodebytes(KEY.sign(content)).replace(b"\n", ends)  # as base64(1): broken at 76 characters
+        assert lines.count(ends) == 2
+        assert order(tmp_path, **uploaded(tmp_path, content, lines)) == 0, told(tmp_path)
+
+
+def test_what_power_cut_short_may_be_given_again(tmp_path: Path) -> None:
+    claimed(tmp_path)
+    assert given_signed(tmp_path, document(6)) == 0
+    number = (tmp_path / "config/provisioning.json").read_bytes()
+    assert given_signed(tmp_path, document(7)) == 0
+    (tmp_path / "config/provisioning.json").write_bytes(number)  # the last write, which did not come
+    assert given_signed(tmp_path, document(7)) == 0, told(tmp_path)
+    assert configure.number_in_place(tmp_path) == 7
+    (tmp_path / "config/provisioning.json").unlink()
+    (tmp_path / "config/provisioning.json").mkdir()  # takes no number: then the configuration is in place all the same
+    assert given_signed(tmp_path, document(8, example() + "\n# eight\n")) == 1
+    assert "# eight" in (tmp_path / "config/passevue.toml").read_text()
+
+
+def test_a_key_that_cannot_be_encrypted_changes_nothing(tmp_path: Path) -> None:
+    claimed(tmp_path)
+    keys = "\n[files]\n'dmp.pem' = '{0}'\n[keys.national]\n'auth.key' = '{0}'\n'sign.key' = '{0}'\n"
+    assert given_signed(tmp_path, document(6) + keys.format("old").encode()) == 0
+    here = desk(tmp_path)
+
+    def seal(name: str, content: bytes, target: Path) -> None:
+        if name == "key_sign.key":
+            raise StoreError("the TPM does not answer")
+        target.write_bytes(b"sealed anew")
+
+    content = document(7) + keys.format("new").encode()
+    Orders(tmp_path).put(Wish.CONFIGURE, "x", NOW, uploaded(tmp_path, content, KEY.sign(content)))
+    assert configure.work(tmp_path, Desk(tmp_path, here.machine, here.trace, seal), (), NOW) == 1
+    assert "rien n’a changé" in str(told(tmp_path)["hint"])
+    assert (tmp_path / "config/dmp.pem").read_bytes() == b"old"
+    zone = tmp_path / "credentials/national"
+    assert {path.name: path.read_bytes() for path in zone.iterdir()} == {
+        "auth.key": b"sealed key_auth.key", "sign.key": b"sealed key_sign.key",
+    }  # fmt: skip
+    assert given_signed(tmp_path, content) == 0, told(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "signature", "why"),
     [

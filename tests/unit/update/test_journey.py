@@ -86,6 +86,13 @@ def test_after_three_attempts_in_vain_it_restarts_all_the_same() -> None:
     assert next_act(row, facts(LATE + timedelta(minutes=5)), NIGHT) is Act.REBOOT
 
 
+@pytest.mark.parametrize("state", [State.WAITING, State.WRITING])
+@pytest.mark.parametrize("boot", ["one", "two"])
+def test_power_that_went_before_written_was_noted_leaves_a_new_version_to_prove(state: State, boot: str) -> None:
+    row = begun(boot_id="one", writes=1).at(state, LATE)
+    assert next_act(row, facts(boot=boot, running="1.5.0"), NIGHT) is Act.PROVE
+
+
 @pytest.mark.parametrize("state", [State.WRITTEN, State.REBOOTING])
 def test_which_version_runs_after_a_restart_says_everything(state: State) -> None:
     row = begun(boot_id="one").at(state, LATE)
