@@ -25,11 +25,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
 from passevue.baseline import facts
+from passevue.baseline.audit_head import write_head
 from passevue.baseline.heartbeat import Heartbeat, put, write_heartbeat
 from passevue.baseline.judge import NOT_LOOKED_AT, Standing, closing, good_until_s, holding, judge, opens_on
 from passevue.baseline.last_right import LastRight, write_last_right
@@ -49,6 +50,7 @@ AGAIN_S: Final = 60.0
 BEAT_EVERY_S: Final = 60.0
 JUMP_S: Final = 5.0  # NTP slews below half a second; more than this between two ticks is a clock that was set
 KNOWS_TIME: Final = "TIME-01"  # its pass is kept: the clock is right now
+KNOWS_TRAIL: Final = "LOG-03"  # and its: the trail is whole, so far
 CANARY_WITHIN_S: Final = 10.0
 LEAST_ROOM: Final = 1 << 20  # bytes for the audit trail; a record takes 2 KiB
 
@@ -76,6 +78,7 @@ class Change:
     at: datetime
 
 
+T = TypeVar("T")
 Told = Callable[[Change], None]
 Canary = Callable[[], Awaitable[None]]
 
@@ -228,12 +231,14 @@ class Engine:
         self._due_s[rule.id] = self._next_s(rule, standing, now_s)
         self._tell(rule, standing)
         if rule.id == KNOWS_TIME and finding.status is Status.PASS and self._appliance:
-            await self._keep(LastRight(self._boot_id, now_s, standing.checked))
+            await self._keep(write_last_right, LastRight(self._boot_id, now_s, standing.checked))
+        if rule.id == KNOWS_TRAIL and finding.status is Status.PASS:
+            await self._keep(write_head, machine)
 
-    async def _keep(self, right: LastRight) -> None:
+    async def _keep(self, write: Callable[[Path, T], None], what: T) -> None:
         try:
-            await asyncio.to_thread(write_last_right, self._folder, right)
-        except OSError as err:
+            await asyncio.to_thread(write, self._folder, what)
+        except (OSError, Unreadable) as err:
             log.error("baseline_not_written", error_class=type(err).__name__)
 
     def _tell(self, rule: Rule, now: Standing) -> None:

@@ -7,7 +7,7 @@ A file is a header line, then a line a record:
 
 with `chain = SHA-256(chain before || number || XML)` in hexadecimal. Changing, dropping or moving a record breaks the
 chain from there on, which `verify` tells. Cutting records off the end is told only by a chain value noted elsewhere:
-the head goes to the log at each start and each new file, and a daily signed head is the appliance's part (LOG-03).
+the head goes to the log at each start and each new file, and the baseline notes it once a day (LOG-03).
 
 Rules kept here:
 - folder 0700, files 0600, or as `shared` says, opened for appending only; a full file is never touched again, the next

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from passevue.baseline.audit_head import NAME as HEAD
 from passevue.baseline.engine import Change, Engine, Name
 from passevue.baseline.looking import Looking
 from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.report import read_report
 from passevue.baseline.rule import Effect, Event, Finding, Function, Level, Rule, Status, When, failed, passed, unknown
+from passevue.baseline.rules.audit_chained import RULE as AUDIT_CHAINED
 from passevue.baseline.verdict import Leave
 from passevue.errors import StoreError
 from tests.unit.baseline.machines import BOOT_ID, Recorded
 from tests.unit.baseline.rules_made_up import Clock, Says, made_up
+from tests.unit.baseline.test_rules_log import written
 
 
 class Bench:
@@ -424,3 +427,18 @@ async def test_the_engine_runs_until_cancelled(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread((bench.folder / "heartbeat.json").exists)
+
+
+async def test_how_far_a_whole_trail_had_come_is_noted_each_day(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, AUDIT_CHAINED)
+    await asyncio.to_thread(bench.folder.mkdir)
+    await asyncio.to_thread(bench.box.configured)
+    await asyncio.to_thread(written, bench.box, 5)
+    await bench.engine.step()
+    assert bench.status("LOG-03") is Status.PASS
+    head = tmp_path / "baseline" / HEAD
+    first = await asyncio.to_thread(head.read_text)
+    assert json.loads(first)["number"] == 5
+    await asyncio.to_thread(written, bench.box, 2)
+    await bench.later(25 * 3600.0)
+    assert json.loads(await asyncio.to_thread(head.read_text))["number"] == 7

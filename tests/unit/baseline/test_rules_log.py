@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from passevue.baseline.audit_head import NAME, write_head
 from passevue.baseline.reading.audit_chain import Chain, last_record
 from passevue.baseline.reading.ini import read_ini
 from passevue.baseline.rule import Status
@@ -31,11 +33,11 @@ def box(tmp_path: Path) -> Recorded:
     return made
 
 
-def written(box: Recorded, records: int = 5, max_file_bytes: int = 16 << 20) -> list[Path]:
+def written(box: Recorded, records: int = 5, max_file_bytes: int = 16 << 20, version: str = "1") -> list[Path]:
     """A trail as the box itself writes it."""
     folder = box.root / TRAIL.lstrip("/")
     for _ in range(records):
-        AuditTrail(folder, "1.2.3", max_file_bytes=max_file_bytes).append([to_xml(box_started(NOW, "1"), "1.2.3")])
+        AuditTrail(folder, "1.2.3", max_file_bytes=max_file_bytes).append([to_xml(box_started(NOW, version), "1.2.3")])
     files = sorted(folder.glob("audit-*.log"))
     for path in files:
         os.utime(path, (NOW.timestamp(), NOW.timestamp()))
@@ -73,6 +75,66 @@ def test_half_a_record_at_the_end_cannot_be_measured(box: Recorded) -> None:
     os.utime(path, (NOW.timestamp(), NOW.timestamp()))
     with pytest.raises(Unreadable):
         look(AUDIT_WRITES, box.machine())
+
+
+def noted(box: Recorded) -> Path:
+    """The engine has found the trail whole."""
+    folder = box.root / "var/lib/passevue/baseline"
+    folder.mkdir(exist_ok=True)
+    write_head(folder, box.machine())
+    return folder / NAME
+
+
+def test_what_was_there_once_must_still_be_there(box: Recorded) -> None:
+    files = written(box, 6, max_file_bytes=1000)
+    noted(box)
+    assert status(AUDIT_CHAINED, box.machine()) is Status.PASS
+    written(box, 3, max_file_bytes=1000)
+    assert status(AUDIT_CHAINED, box.machine()) is Status.PASS
+    for path in files[:2]:  # the oldest were taken away, for good reasons
+        path.unlink()
+    assert status(AUDIT_CHAINED, box.machine()) is Status.PASS
+
+
+def test_records_cut_off_the_end_fail_although_the_rest_is_whole(box: Recorded) -> None:
+    (path,) = written(box, 5)
+    noted(box)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    written(box, 3, version="2")  # and the trail went on
+    assert verify(path.parent).wrong == ()
+    finding = look(AUDIT_CHAINED, box.machine())
+    assert (finding.status, finding.observed) == (Status.FAIL, "record 5, which was there, is gone or another")
+
+
+@pytest.mark.parametrize("kept", ["a new trail", "no file", "no folder"])
+def test_a_trail_that_was_begun_anew_fails(box: Recorded, kept: str) -> None:
+    (path,) = written(box, 5)
+    noted(box)
+    path.unlink()
+    if kept == "a new trail":
+        written(box, 9, version="2")
+    if kept == "no folder":
+        shutil.rmtree(path.parent)
+    assert status(AUDIT_CHAINED, box.machine()) is Status.FAIL
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"number": "x", "chain": ""}', "7"])
+def test_a_note_that_makes_no_sense_is_none(box: Recorded, text: str) -> None:
+    written(box, 2)
+    noted(box).write_text(text)
+    assert status(AUDIT_CHAINED, box.machine()) is Status.PASS
+
+
+def test_a_trail_without_a_whole_record_is_not_noted(box: Recorded) -> None:
+    folder = box.root / "var/lib/passevue"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_head(folder, box.machine())
+    assert not (folder / NAME).exists()
+    path = written(box, 1)[-1]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(Unreadable):
+        write_head(folder, box.machine())
 
 
 def test_a_whole_trail_passes_over_several_files(box: Recorded) -> None:

@@ -31,11 +31,18 @@ def last_record(tail: bytes) -> Record:
 
 @dataclass(slots=True)
 class Chain:
-    """A trail read file after file. `wrong`: the file of each break."""
+    """A trail read file after file. `wrong`: the file of each break. `noted` is a record that was there once."""
 
+    noted: Record | None = None
     records: int = 0
     wrong: list[str] = field(default_factory=list)
     _head: Record | None = None
+    _met: bool = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether what was read has no record like the noted one."""
+        return self.noted is not None and not self._met
 
     def follow(self, name: str, lines: Iterable[bytes], *, is_last: bool) -> None:
         """Read one file. A record that is just being written at the end of the last one is none yet."""
@@ -57,7 +64,7 @@ class Chain:
         head = Record(int(words[2]) - 1, words[3].decode("ascii", "replace"))
         if self._head is not None and head != self._head:
             self._break(name)
-        self._head = head
+        self._go_on(head)
 
     def _record(self, name: str, line: bytes) -> None:
         words = line.split(b" ", 2)
@@ -68,10 +75,14 @@ class Chain:
         if len(words) != 3 or words[0] != str(number).encode() or words[1] != chain.encode():
             self._break(name)
             said = words[0].isdigit() and len(words[0]) < 19 and len(words) > 1 and len(words[1]) == 64
-            self._head = Record(int(words[0]), words[1].decode("ascii", "replace")) if said else Record(number, chain)
+            self._go_on(Record(int(words[0]), words[1].decode("ascii", "replace")) if said else Record(number, chain))
             return
         self.records += 1
-        self._head = Record(number, chain)
+        self._go_on(Record(number, chain))
+
+    def _go_on(self, head: Record) -> None:
+        self._met = self._met or head == self.noted
+        self._head = head
 
     def _break(self, name: str) -> None:
         if len(self.wrong) < MOST_WRONG:

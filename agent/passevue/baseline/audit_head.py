@@ -1,0 +1,57 @@
+"""How far the audit trail had come when it was last found whole: left by the engine, read by LOG-03.
+
+The trail's folder is every zone's to write; this file is the host zone's alone. So a zone that was taken over cannot
+cut records off the end, nor write the trail anew from its start, without it being seen at the next look: the record
+that was the last is still there, with its chain, or it is not.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from passevue.baseline.heartbeat import put
+from passevue.baseline.machine import Machine
+from passevue.baseline.places import audit_folder, baseline_folder
+from passevue.baseline.reading.audit_chain import Record, last_record
+
+NAME: Final = "audit-head.json"
+MAX_BYTES: Final = 4096
+TAIL: Final = 1 << 20  # bytes: the longest record
+
+
+def trail_files(machine: Machine) -> list[str]:
+    """Names of the trail's files, the oldest first; none where there is no trail yet. Raises: OSError."""
+    try:
+        names = machine.names(audit_folder(machine.config))
+    except FileNotFoundError:
+        return []
+    return [name for name in names if name.startswith("audit-") and name.endswith(".log")]
+
+
+def write_head(folder: Path, machine: Machine) -> None:
+    """Note the last record, once it is on the disk: a power cut takes neither, or this one alone. Blocks.
+
+    Raises:
+        OSError, Unreadable.
+    """
+    names = trail_files(machine)
+    if not names:
+        return
+    path = audit_folder(machine.config) / names[-1]
+    handle = os.open(machine.path(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        last = last_record(machine.read_tail(path, TAIL))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    put(folder / NAME, json.dumps({"number": last.number, "chain": last.chain}))
+
+
+def read_head(machine: Machine) -> Record | None:
+    """None when none was noted, or what is there makes no sense. Raises: OSError when it may not be read."""
+    try:
+        tree = json.loads(machine.read_bytes(baseline_folder(machine.config) / NAME, MAX_BYTES))
+        return Record(int(tree["number"]), str(tree["chain"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return None
