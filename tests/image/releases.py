@@ -47,7 +47,8 @@ class Releases:
         return made
 
     def _built(self, name: str, number: int, *more: str) -> Image:
-        version = f"{self._running.version}.{number}"
+        major, minor, patch = map(int, self._running.version.split("."))  # semver.org: what RAUC compares
+        version = f"{major}.{minor}.{patch + number}"
         out = f"image-test-{name}"
         try:
             found = image(out)
