@@ -131,8 +131,11 @@ class Images:
                 now = asyncio.get_running_loop().time()
                 full = self._running.image_bytes >= self._settings.budget_bytes
                 if now - last_purge > (PURGE_EVERY_S if not full else 60):
-                    await self.purge(datetime.now(UTC), await protected())
                     last_purge = now
+                    try:
+                        await self.purge(datetime.now(UTC), await protected())
+                    except StoreError as err:
+                        log.error("images_not_purged", error=err.message)
                 await asyncio.sleep(UPKEEP_S)
         finally:
             await self.stop()
@@ -311,7 +314,8 @@ class Images:
     async def purge(self, now: datetime, protected: Collection[str]) -> list[Holding]:
         """Delete what retention and budget say, oldest first; what went, for the caller's audit.
 
-        A study of which more has come meanwhile stays whole: it is not what was judged.
+        A study of which more has come meanwhile stays whole: it is not what was judged. One that cannot be deleted
+        keeps none of the others.
         """
         judged = leaving(
             await self.holdings(),
@@ -320,7 +324,13 @@ class Images:
             retention_days=self._settings.retention_days,
             budget_bytes=self._settings.budget_bytes,
         )
-        gone = [each for each in judged if await self.delete_study(each.study_uid, each.last_received_at)]
+        gone: list[Holding] = []
+        for each in judged:
+            try:
+                if await self.delete_study(each.study_uid, each.last_received_at):
+                    gone.append(each)
+            except StoreError as err:
+                log.error("study_not_deleted", error=err.message)
         if gone:
             log.info("images_purged", studies=len(gone), bytes=sum(each.size_bytes for each in gone))
         return gone

@@ -484,6 +484,29 @@ async def test_images_run_as_a_part_and_purge_on_their_own(tmp_path: Path) -> No
         await images.find_study("2.25.61")
 
 
+async def test_a_study_that_cannot_be_let_go_stops_neither_the_others_nor_the_box(tmp_path: Path) -> None:
+    """Or the box, which purges when it starts, would start for ever."""
+    old = datetime.now(UTC) - timedelta(days=31)
+    async with opened(tmp_path) as images:
+        for uid in ("2.25.63", "2.25.64"):
+            await put(images, study(uid, slices=1)[0], old)
+        damaged = (await images.objects("2.25.63"))[0]
+    with segments(tmp_path)[0].open("r+b") as file:
+        file.seek(damaged.record)
+        file.write(bytes(64))
+    images = Images(config.Images(), tmp_path, thresholds=ROOMY_IMAGES, segment_bytes=SEGMENT_BYTES)
+    task = asyncio.create_task(images.run())
+    for _ in range(500):
+        if task.done() or (images.level < Level.STOP and await images.find_study("2.25.64") is None):
+            break
+        await asyncio.sleep(0.02)
+    assert not task.done()
+    assert [each.study_uid for each in await images.holdings()] == ["2.25.63"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_when_the_writer_dies_all_are_told_and_nothing_is_taken(tmp_path: Path) -> None:
     class Broken(Disk):
         def room(self, folder: Path) -> tuple[int, int]:
