@@ -141,6 +141,18 @@ async def test_erasing_wants_the_serial_and_the_password(desk: FrontDesk, admin:
     assert order.text("serial") == SERIAL.lower()
 
 
+@pytest.mark.parametrize("form", ["erase", "recovery"])
+async def test_a_session_that_was_left_open_is_no_place_to_guess_the_password_at(
+    desk: FrontDesk, admin: Browser, form: str
+) -> None:
+    path, fields = f"/site/machine/{form}", {"serial": SERIAL, "act": "show"}
+    for _ in range(5):
+        assert "mot de passe du site" in await admin.post(path, password="un autre, faux", **fields)
+    assert "Trop d’échecs" in await admin.post(path, password=PASSWORD, **fields)
+    assert await ordered(desk, Wish.ERASE) is None
+    assert await ordered(desk, Wish.RECOVERY) is None
+
+
 @pytest.fixture
 async def root(desk: FrontDesk) -> AsyncIterator[None]:
     """The programs that systemd starts as root."""

@@ -38,6 +38,7 @@ from passevue.update.orders import Order, Orders, Wish
 from passevue.update.row_file import write_synced
 
 DATA_DIR = Path("/var/lib/passevue")
+TRUSTED = "config/provisioning.pub"
 MAX_STATE = 4096
 TO_THIS_MACHINE = ("--with-key=tpm2-with-public-key", "--tpm2-pcrs=")  # systemd-creds(1)
 Trace = Callable[[str, str, str], None]
@@ -60,7 +61,7 @@ class Desk:
 
     @property
     def key_file(self) -> Path:
-        return self.folder / "provisioning.pub"
+        return self.data_dir / TRUSTED
 
     @property
     def credentials(self) -> Path:

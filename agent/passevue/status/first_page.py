@@ -3,6 +3,7 @@ no cookie.
 
     GET  /                what box this is, and the next thing to do
     POST /claim           code of the screen, password, key of who may configure: once
+    POST /key             site password and that key, where power went before it was trusted
     POST /configuration   site password, provisioning file and signature
     POST /recovery        site password; `show` or `noted`
     GET  /health          200; /static/…
@@ -16,9 +17,10 @@ machine.
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,14 +31,15 @@ from aiohttp import web
 from passevue import __version__
 from passevue.errors import BoxError, Refused, StoreError
 from passevue.provision import package
+from passevue.provision.configure import TRUSTED
 from passevue.provision.recovery import SHOWN
 from passevue.status.attempts import Attempts
 from passevue.status.browser import FORM_POLICY, add_headers, language
 from passevue.status.door import Bucket, Door, Limits, is_our_host
-from passevue.status.form import posted
+from passevue.status.form import Form, posted
 from passevue.status.front import asked, check_origin
 from passevue.status.listening import Place, listening
-from passevue.status.local_account import LocalAccount
+from passevue.status.local_account import UNFIT, LocalAccount
 from passevue.status.machine_pages import DOCUMENT, answered
 from passevue.status.page import our_names
 from passevue.status.page_templates import TEMPLATES
@@ -104,6 +107,7 @@ class FirstPage:
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/static/{name}", self._static)
         app.router.add_post("/claim", self._claim)
+        app.router.add_post("/key", self._give_key)
         app.router.add_post("/configuration", self._configure)
         app.router.add_post("/recovery", self._recovery)
         return app
@@ -144,6 +148,7 @@ class FirstPage:
             t=t, lang=lang.value, box=self._box.serial, version=__version__, path="/", asked=asked(request),
             files={name: file.name for name, file in STATIC.items()}, serial=self._box.serial,
             fingerprint=_grouped(self._box.fingerprint), claimed=await self._account.claimed(),
+            trusted=await asyncio.to_thread((self._box.data_dir / TRUSTED).exists),
             notice={"tone": notice[0], "text": notice[1]} if notice else None, recovery=recovery,
         )  # fmt: skip
         headers = {"Cache-Control": "no-store", "Content-Security-Policy": FORM_POLICY, "Vary": "Accept-Language"}
@@ -154,18 +159,26 @@ class FirstPage:
     async def _claim(self, request: web.Request) -> web.StreamResponse:
         try:
             async with posted(request, ("code", "password", "again")) as form:
-                self._may_try(request)
                 if form.secret("password") != form.secret("again"):
                     raise Refused("password-differs", "not the same", hint="Les deux mots de passe diffèrent.")
-                key = package.key_pem(package.trusted_key(_pem(form.text("key", 2000)))).decode()
-                if not await self._account.claim(form.secret("code"), form.secret("password"), self._clock()):
-                    self._failed(request)
-                    raise Refused("claim-code", "a wrong code", hint="Ce code n’est pas celui de l’écran du boîtier.")
-            self._attempts.succeeded(request.remote or "")
+                key = _key(form)
+                wrong = Refused("claim-code", "a wrong code", hint="Ce code n’est pas celui de l’écran du boîtier.")
+                claim = partial(self._account.claim, form.secret("code"), form.secret("password"), self._clock())
+                await self._tried(request, claim, wrong)
             await self._ordered(Wish.CONFIGURE, {"key": key})
         except BoxError as err:
             return await self._page(request, ("act", err.hint or _FAILED))
         log.info("box_claimed")
+        return await self._page(request, ("fine", _said(request, "Ce boîtier est à vous.", "This box is yours.")))
+
+    async def _give_key(self, request: web.Request) -> web.StreamResponse:
+        try:
+            async with posted(request, ("password",)) as form:
+                key = _key(form)
+                await self._proved(request, form.secret("password"))
+            await self._ordered(Wish.CONFIGURE, {"key": key})
+        except BoxError as err:
+            return await self._page(request, ("act", err.hint or _FAILED))
         return await self._page(request, ("fine", _said(request, "Ce boîtier est à vous.", "This box is yours.")))
 
     async def _configure(self, request: web.Request) -> web.StreamResponse:
@@ -185,7 +198,6 @@ class FirstPage:
     async def _recovery(self, request: web.Request) -> web.StreamResponse:
         try:
             async with posted(request, ("password",)) as form:
-                self._may_try(request)
                 act = "noted" if form.text("act") == "noted" else "show"
                 await self._proved(request, form.secret("password"))
             await self._ordered(Wish.RECOVERY, {"act": act})
@@ -206,22 +218,36 @@ class FirstPage:
 
     async def _proved(self, request: web.Request, password: bytearray) -> None:
         """Raises: Refused: `password`."""
+        wrong = Refused("password", "a wrong password", hint="Ce n’est pas le mot de passe du site.")
         try:
-            if not await self._account.fits(password):
-                self._failed(request)
-                raise Refused("password", "a wrong password", hint="Ce n’est pas le mot de passe du site.")
+            await self._tried(request, partial(self._account.fits, password), wrong)
         finally:
             wipe(password)
-        self._attempts.succeeded(request.remote or "")
+
+    async def _tried(self, request: web.Request, check: Callable[[], Awaitable[bool]], wrong: Refused) -> None:
+        """Counted before it is looked at: many at once are not more tries than one after the other.
+
+        Raises:
+            Refused: `wrong`, `wait`; or what `check` raises once the code was right.
+        """
+        self._may_try(request)
+        address = request.remote or ""
+        self._attempts.failed(address, monotonic())
+        try:
+            if not await check():
+                raise wrong
+        except Refused as err:
+            if err.code not in UNFIT:
+                raise
+            self._attempts.succeeded(address, counted=True)
+            raise
+        self._attempts.succeeded(address, counted=True)
 
     def _may_try(self, request: web.Request) -> None:
         wait_s = self._attempts.wait_s(request.remote or "", monotonic())
         if wait_s > 0:
             minutes = int(wait_s // 60) + 1
             raise Refused("wait", "too many failures", hint=f"Trop d’essais : attendez {minutes} minutes.")
-
-    def _failed(self, request: web.Request) -> None:
-        self._attempts.failed(request.remote or "", monotonic())
 
     async def _ordered(self, wish: Wish, values: dict[str, str]) -> None:
         """Leaves the order and waits for what came of it.
@@ -234,6 +260,11 @@ class FirstPage:
 
 
 _FAILED = "L’opération a échoué ; rien n’a changé."
+
+
+def _key(form: Form) -> str:
+    """Raises: Unreadable: no such key."""
+    return package.key_pem(package.trusted_key(_pem(form.text("key", 2000)))).decode()
 
 
 def _pem(text: str) -> bytes:

@@ -28,13 +28,13 @@ from passevue.provision.configure import number_in_place
 from passevue.provision.recovery import SHOWN
 from passevue.status import audit
 from passevue.status.front import Front, see_other
+from passevue.status.notices import notice_of
 from passevue.status.people_view import machine as machine_view
 from passevue.status.roles import Role
 from passevue.status.session import Session
 from passevue.status.sign_in import SignIn, Trail
 from passevue.status.upload import Wanted, receive
-from passevue.status.visitor import Cookie
-from passevue.status.wiping import wipe
+from passevue.status.visitor import Cookie, place_of
 from passevue.update.journey import OVER, Row, State
 from passevue.update.orders import Orders, Wish
 from passevue.update.row_file import RowFile
@@ -138,7 +138,7 @@ class MachinePages:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._front.form(request, Cookie.SESSION, HOME, ("password",)) as form, self._told(request, session):
             act = "noted" if form.text("act") == "noted" else "show"
-            await self._proved(form.secret("password"))
+            await self._proved(request, session, form.secret("password"))
             await self._answered(Wish.RECOVERY, session, request, {"act": act})
             if act == "show":
                 key = await asyncio.to_thread(_key, self._desk.data_dir / SHOWN)
@@ -150,7 +150,7 @@ class MachinePages:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._front.form(request, Cookie.SESSION, HOME, ("password",)) as form, self._told(request, session):
             typed = form.text("serial", 60)
-            await self._proved(form.secret("password"))
+            await self._proved(request, session, form.secret("password"))
             if "".join(typed.upper().replace("-", "").split()) != self._desk.serial.replace("-", ""):
                 hint = "Ce n’est pas le numéro de ce boîtier : rien n’a été effacé."
                 raise Refused("serial", "not this box's serial", hint=hint)
@@ -171,12 +171,13 @@ class MachinePages:
 
         return check
 
-    async def _proved(self, password: bytearray) -> None:
+    async def _proved(self, request: web.Request, session: Session, password: bytearray) -> None:
+        """Counted as at the sign-in: a session that was left open is no place to guess at. Raises: HTTPSeeOther."""
         try:
-            if not await self._sign_in.account.fits(password):
-                raise Refused("password", "a wrong password", hint="Ce n’est pas le mot de passe du site.")
-        finally:
-            wipe(password)
+            await self._sign_in.prove(password, place_of(request), request.remote or "")
+        except Refused as err:
+            session.notice = notice_of(err)
+            raise see_other(request, HOME) from None
 
     async def _order(self, wish: Wish, session: Session, request: web.Request, values: Mapping[str, Any]) -> str:
         """The trail first. The order's id. Raises: StoreError."""

@@ -235,11 +235,15 @@ class SignIn:
 
     async def by_password(self, password: bytearray, place: Place, address: str) -> Opened:
         """The site admin. Raises: Refused `paused`, `password-wrong`; StoreError."""
+        await self.prove(password, place, address)
+        return await self._admin(address)
+
+    async def prove(self, password: bytearray, place: Place, address: str) -> None:
+        """Whoever is signed in knows the password, too. Raises: Refused `paused`, `password-wrong`."""
         try:
             await self._try(place, address, "password-wrong", lambda: self.account.fits(password))
         finally:
             wipe(password)
-        return await self._admin(address)
 
     async def claim(self, code: bytearray, password: bytearray, place: Place, address: str) -> Opened:
         """The first time. Raises: Refused `paused`, `code-wrong`, or why the password will not do; StoreError."""

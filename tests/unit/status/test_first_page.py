@@ -124,7 +124,7 @@ async def test_a_pasted_key_may_have_lost_its_lines(site: Site) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"code": "AAAA-BBBB-CCCC-DDDD"}, "écran du boîtier"),
+        ({"code": "AAAA-BBBB-CCCC-DDDD"}, "n’est pas celui de l’écran"),
         ({"again": "autre chose bien longue"}, "diffèrent"),
         ({"password": "court", "again": "court"}, "12 caractères"),
         ({"key": "pas une clé"}, "clé publique"),
@@ -142,6 +142,24 @@ async def test_five_wrong_codes_pause_an_address(site: Site) -> None:
     for _ in range(5):
         await site.claim(code="AAAA-BBBB-CCCC-DDDD")
     assert "Trop d’essais" in await site.claim()
+
+
+async def test_many_wrong_codes_at_once_are_not_more_tries(site: Site) -> None:
+    told = await asyncio.gather(*(site.claim(code="AAAA-BBBB-CCCC-DDDD") for _ in range(12)))
+    assert sum("n’est pas celui de l’écran" in each for each in told) == 5
+    assert sum("Trop d’essais" in each for each in told) == 7
+
+
+async def test_power_that_went_before_the_key_was_trusted_costs_nothing(site: Site) -> None:
+    await site.claim()
+    await asyncio.to_thread((site.folder / "config/provisioning.pub").unlink)
+    shown = await site.get()
+    assert "redonnez-la" in shown
+    assert "Fichier de configuration" not in shown
+    assert "mot de passe du site" in await site.post("/key", password="un autre mot de passe", key=PEM)
+    assert "est à vous" in await site.post("/key", password=PASSWORD, key=PEM)
+    content = document()
+    assert "Configuration en place" in await site.configure(content, KEY.sign(content))
 
 
 async def test_without_the_password_nothing_is_taken(site: Site) -> None:
@@ -164,7 +182,7 @@ async def test_what_is_wrong_with_a_configuration_is_told(site: Site) -> None:
 
 
 async def test_forms_of_other_pages_are_refused(site: Site) -> None:
-    for path in ("/claim", "/configuration", "/recovery"):
+    for path in ("/claim", "/key", "/configuration", "/recovery"):
         assert (await site.post(path, origin="https://example.org", code=site.code)).startswith("403")
     assert (await site.post("/recovery", act="show")).startswith("200")  # no password: told, not done
 
