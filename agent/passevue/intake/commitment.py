@@ -6,6 +6,7 @@ association, or on one that the box opens once that has closed, as often as it t
 What success means here: the object is on the box's disk, of that class, and stays as long as `config.Images` says.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -163,7 +164,11 @@ class Pending:
             raise store_error(err) from err
 
     def settle(self, name: Name) -> None:
-        self._path(name).unlink(missing_ok=True)
+        """One that the disk does not let go is told once more after a restart: harmless."""
+        try:
+            self._path(name).unlink(missing_ok=True)
+        except OSError as err:
+            log.error("commitment_not_settled", error=err.strerror)
 
     def names(self) -> list[Name]:
         """What waits, oldest first; the references of one at a time are in memory."""
@@ -183,7 +188,8 @@ class Pending:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             log.error("commitment_unreadable", file=path.name)
-            path.rename(path.with_suffix(".damaged"))
+            with contextlib.suppress(OSError):  # a read-only disk: it is met again
+                path.rename(path.with_suffix(".damaged"))
             return None
 
     def _path(self, name: Name) -> Path:

@@ -32,8 +32,8 @@ class Spare:
         """Make the file if there is none; a disk that does not let us is the writer's business, not ours."""
         if self._path.exists():
             return
-        self._draft.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
+            self._draft.unlink(missing_ok=True)
             fd = self._disk.create(self._draft, self._size)
             try:
                 whole = self._fill(fd, pause)
@@ -41,7 +41,8 @@ class Spare:
                 os.close(fd)
             if whole:
                 self._draft.rename(self._path)
-        self._draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._draft.unlink(missing_ok=True)
 
     def _fill(self, fd: int, pause: Pause) -> bool:
         with mmap.mmap(-1, PIECE_BYTES) as zeros, memoryview(zeros) as view:

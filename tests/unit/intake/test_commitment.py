@@ -1,8 +1,10 @@
 """Storage commitment: asked, kept, told on the same association or another one, and never forgotten (PS3.4 Annex J)."""
 
 import asyncio
+import errno
 import os
 import struct
+import time
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -222,6 +224,30 @@ def test_a_pending_file_that_is_damaged_is_set_aside(tmp_path: Path) -> None:
     pending.settle(good.name)
     assert pending.names() == []
     assert pending.get(good.name) is None
+
+
+async def test_a_disk_that_lets_nothing_go_leaves_the_server_listening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a volume is read-only, what was told stays on it and so does what cannot be read."""
+    images = study("2.25.107", slices=1)
+    transaction = uid_of("read only")
+    asked = Commitment(transaction, "MODALITE", ((images[0].SOPClassUID, images[0].SOPInstanceUID),), time.time())
+    await asyncio.to_thread(Pending(tmp_path / "commitments").put, asked)
+    await asyncio.to_thread((tmp_path / "commitments" / "bad.json").write_bytes, b"{")
+
+    def read_only(path: Path, *args: object, **more: object) -> None:
+        raise OSError(errno.EROFS, "read-only", str(path))
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    monkeypatch.setattr(Path, "rename", read_only)
+    peer = Modality("127.0.0.1", 0)
+    with peer.listening() as port:
+        async with running(tmp_path, commitment_peers={"MODALITE": f"127.0.0.1:{port}"}) as intake:
+            peer.port = intake.port
+            assert await asyncio.to_thread(peer.report, transaction, 15)
+            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(peer.store, images) == [0]
 
 
 def test_too_many_references_are_refused() -> None:
