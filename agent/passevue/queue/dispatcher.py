@@ -190,8 +190,9 @@ class Dispatcher:
             wall, steady = utc_now(), self._monotonic()
             try:
                 while self._orphans and not self._store.failing:
-                    await self._store.put_back(self._orphans[-1], self._policy)
-                    self._orphans.pop()
+                    orphan = self._orphans[0]  # more may come behind it meanwhile
+                    await self._store.put_back(orphan, self._policy)
+                    self._orphans.remove(orphan)
                 if jumped_s > JUMP_S or steady >= next_minute:
                     await self._store.rebase(self._policy)
                 if steady >= next_minute:

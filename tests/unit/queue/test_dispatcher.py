@@ -16,6 +16,7 @@ from passevue.errors import (
     InDoubt,
     NetworkError,
     Refused,
+    StoreError,
     StudyAbsent,
     TrustError,
 )
@@ -23,12 +24,12 @@ from passevue.queue.breaker import Breaker
 from passevue.queue.dispatcher import Dispatcher
 from passevue.queue.lane import Deadlines, Endpoints
 from passevue.queue.listing import Counters
-from passevue.queue.moves import Lost, read_for_export
+from passevue.queue.moves import Lost, Taken, read_for_export
 from passevue.queue.pace import Pace
 from passevue.queue.retry import Phase, Policy, interrupted
 from passevue.queue.states import State
 from passevue.queue.store import Store
-from passevue.queue.work import Entry, Nothing, Submission
+from passevue.queue.work import Answer, Entry, Nothing, Submission
 from tests.unit.queue.far_end import FarEnd, message, publish, refresh, study, withdraw
 
 Open = Callable[..., Awaitable[Store]]
@@ -107,6 +108,34 @@ async def test_one_examination_keeps_its_order_while_others_pass(store: Store) -
     kept = await store.archive.get(study(1))
     assert kept is not None
     assert kept.state == "withdrawn"
+
+
+async def test_every_outcome_that_could_not_be_written_is_put_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the one that fails while another is put back; else its lease would keep it for a quarter of an hour."""
+    settle, put_back = store.settle, store.put_back
+    failed: set[int] = set()
+    tending = asyncio.Event()
+
+    async def failing_once(taken: Taken, made: Submission, answer: Answer, how: str) -> object:
+        if taken.number in failed:
+            return await settle(taken, made, answer, how)
+        failed.add(taken.number)
+        if len(failed) == 2:
+            await tending.wait()
+        raise StoreError("the disk failed")
+
+    async def slow(lost: Taken, policy: Policy) -> None:
+        tending.set()
+        await asyncio.sleep(0.1)
+        await put_back(lost, policy)
+
+    monkeypatch.setattr(store, "settle", failing_once)
+    monkeypatch.setattr(store, "put_back", slow)
+    await store.put(message("1"), [publish(1), publish(2)])
+    async with running(dispatcher(store, FarEnd())):
+        await until(store, drained, within_s=5)
 
 
 async def test_a_later_one_waits_for_an_earlier_one_that_is_in_back_off(store: Store) -> None:
