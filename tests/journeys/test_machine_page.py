@@ -131,6 +131,20 @@ async def test_an_update_that_waits_is_postponed_or_cancelled_from_the_page(desk
     assert await ordered(desk, Wish.CANCEL) is not None
 
 
+async def test_a_bundle_is_kept_while_nobody_knows_whether_it_waits(desk: FrontDesk, admin: Browser) -> None:
+    def waits() -> Path:
+        path, file = Orders(box(desk)).draft(".raucb")
+        file.close()
+        os.utime(path, (0, 0))
+        (box(desk) / "update").mkdir(exist_ok=True)
+        (box(desk) / "update/journey.json").write_text("not a row")
+        return path
+
+    bundle = await asyncio.to_thread(waits)
+    assert "ne se lit pas" in await admin.get("/site/machine")
+    assert await asyncio.to_thread(bundle.exists)
+
+
 async def test_erasing_wants_the_serial_and_the_password(desk: FrontDesk, admin: Browser) -> None:
     assert "rien n’a été effacé" in await admin.post("/site/machine/erase", serial="0000-0000-0000", password=PASSWORD)
     assert "mot de passe du site" in await admin.post("/site/machine/erase", serial=SERIAL, password="un autre, faux")
@@ -139,6 +153,32 @@ async def test_erasing_wants_the_serial_and_the_password(desk: FrontDesk, admin:
     order = await ordered(desk, Wish.ERASE)
     assert order is not None
     assert order.text("serial") == SERIAL.lower()
+
+
+async def test_an_upload_that_outlives_its_session_orders_nothing(desk: FrontDesk, admin: Browser) -> None:
+    token = admin.token
+
+    async def half_signed_in() -> AsyncIterator[bytes]:
+        yield (
+            f'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\n{token}\r\n'
+            '--x\r\nContent-Disposition: form-data; name="bundle"; filename="b"\r\n\r\n'
+        ).encode()
+        yield bytes(200_000)
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb"))):  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.02)
+        await admin.post("/sign-out")
+        yield b"\r\n--x--\r\n"
+
+    headers = {"Origin": desk.url, "Content-Type": "multipart/form-data; boundary=x"}
+    async with admin.session.post(desk.url + "/site/machine/update", data=half_signed_in(), headers=headers) as answer:
+        assert answer.url.path == "/sign-in"
+    assert await ordered(desk, Wish.INSTALL) is None
+    assert "install-asked" not in await desk.audited()
+
+
+async def test_what_is_shown_at_the_machine_goes_with_the_session(desk: FrontDesk, admin: Browser) -> None:
+    assert 'data-events="/session/events"' in await admin.get("/site/machine")
 
 
 @pytest.mark.parametrize("form", ["erase", "recovery"])

@@ -6,12 +6,18 @@ import stat
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from passevue.queue.states import State
 from passevue.status import sign_in as sign_in_module
+from passevue.status.audit import Event
+from passevue.status.local_account import LocalAccount
+from passevue.status.session import Ended
+from passevue.status.sign_in import SWEEP_EVERY_S, SignIn
+from passevue.status.visitor import Place
 from tests.peers.front_desk import Browser, FrontDesk
 
 PASSWORD = "le scanner est au sous-sol"
@@ -199,6 +205,32 @@ async def test_changing_the_password_ends_the_other_sessions(desk: FrontDesk, br
         assert "mot de passe du site a été changé" in text
     await browser.get("/site")
     assert browser.path == "/site"
+
+
+class SlowDisk:
+    """An audit trail that takes its time over a change of the password: longer than the sessions are not looked at."""
+
+    async def record(self, event: Event) -> None:
+        await asyncio.sleep(3 * SWEEP_EVERY_S if event.type.value == "account-password" else 0)
+
+    def note(self, event: Event) -> None:
+        """Not asked for here."""
+
+
+async def test_who_changes_the_password_stays_signed_in_on_a_slow_disk_too(tmp_path: Path) -> None:
+    account = LocalAccount(tmp_path)
+    await account.start()
+    sign_in = SignIn(account, SlowDisk(), (), lambda: datetime.now(UTC))
+    running = asyncio.create_task(sign_in.run())
+    code = await asyncio.to_thread(account.code_file.read_bytes)
+    _, session = await sign_in.claim(bytearray(code), bytearray(PASSWORD.encode()), Place.AT_BOX, "127.0.0.1")
+    _, other = await sign_in.by_password(bytearray(PASSWORD.encode()), Place.AT_BOX, "127.0.0.1")
+    old, new = bytearray(PASSWORD.encode()), bytearray(b"le scanner est au premier")
+    await sign_in.change_password(session, old, new, Place.AT_BOX, "127.0.0.1")
+    assert session.ended is None
+    assert other.ended is Ended.PASSWORD_CHANGED
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_fifteen_idle_minutes_lock(desk: FrontDesk, browser: Browser) -> None:

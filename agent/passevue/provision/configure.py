@@ -236,7 +236,8 @@ def work(data_dir: Path, desk: Desk, trusted: tuple[int, ...], now: datetime) ->
         carry_out(order, orders, desk)
     except BoxError as err:
         failed = err
-        desk.trace("configuration-refused", order.by, f"{type(err).__name__}: {err.message[:200]}")
+        with suppress(StoreError):  # nothing has happened; that it was refused is told all the same
+            desk.trace("configuration-refused", order.by, f"{type(err).__name__}: {err.message[:200]}")
         print(f"configure: {err}", file=sys.stderr)
     except OSError as err:
         failed = StoreError(f"the configuration cannot be written: {err.strerror}")

@@ -44,6 +44,7 @@ HOME = "/site/machine"
 BUNDLE_S = 1800.0
 DOCUMENT_S = 60.0
 ANSWER_S = 20.0
+UNKNOWN = "L’état de la mise à jour ne se lit pas : prévenez votre support."
 BUNDLE = {"bundle": Wanted(".raucb", 1 << 30, "Ce fichier est trop gros pour une mise à jour.")}
 DOCUMENT = {
     "document": Wanted(".toml", package.MAX_BYTES, "Ce fichier est trop gros pour une configuration."),
@@ -85,24 +86,26 @@ class MachinePages:
         return await self._page(request, session)
 
     async def _page(self, request: web.Request, session: Session, recovery: str = "") -> web.Response:
-        row = await asyncio.to_thread(self._row)
-        await asyncio.to_thread(self._orders.sweep, {row.bundle} if row.state not in OVER else ())
+        row, said = await asyncio.to_thread(self._swept)
         shown = {
-            "update": {"sentence": sentence(row), "waits": row.state is State.WAITING, "busy": row.state not in OVER,
+            "update": {"sentence": said, "waits": row.state is State.WAITING, "busy": row.state not in OVER,
                        "wrong": row.state in (State.FAILED, State.UNDONE), "detail": row.detail, "code": row.code,
                        "deadline": row.deadline, "postponed": row.postponed},
             "number": await asyncio.to_thread(number_in_place, self._desk.data_dir),
             "serial": self._desk.serial,
             "recovery": recovery,
         }  # fmt: skip
-        frame = self._front.frame(request, session=session)
+        frame = self._front.frame(request, session=session, events="/session/events")
         return self._front.answer(request, machine_view(frame, shown))
 
-    def _row(self) -> Row:
+    def _swept(self) -> tuple[Row, str]:
+        """The update and its sentence, once what it does not need is gone; nothing goes when that cannot be known."""
         try:
-            return self._rows.read()
+            row = self._rows.read()
         except BoxError:
-            return Row()
+            return Row(), UNKNOWN
+        self._orders.sweep({row.bundle} if row.state not in OVER else ())
+        return row, sentence(row)
 
     # --- acts
 
@@ -180,7 +183,9 @@ class MachinePages:
             raise see_other(request, HOME) from None
 
     async def _order(self, wish: Wish, session: Session, request: web.Request, values: Mapping[str, Any]) -> str:
-        """The trail first. The order's id. Raises: StoreError."""
+        """The trail first. The order's id. Raises: Refused: the session ended meanwhile. StoreError."""
+        if session.ended is not None:
+            raise Refused("signed-out", "the session ended while it sent")
         event = audit.machine_changed(self._desk.clock(), f"{wish}-asked", session.who, request.remote or "")
         await self._desk.trail.record(event)
         return (await asyncio.to_thread(self._orders.put, wish, session.who, self._desk.clock(), values)).id

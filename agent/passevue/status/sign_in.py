@@ -113,6 +113,7 @@ class SignIn:
         self._password_attempts = Attempts()
         self._ended: asyncio.Queue[Session] = asyncio.Queue()
         self._generation: tuple[int, int] | None = None
+        self._changing = 0  # the account is another, and it is us who change it
 
     # By card
 
@@ -261,13 +262,15 @@ class SignIn:
     ) -> None:
         """Every other session of the admin ends. Raises as `claim`, and Refused `password-wrong`."""
         now = self.clock()
+        self._changing += 1
         try:
             await self._try(place, address, "password-wrong", lambda: self.account.change(old, new, now))
+            await self._trail.record(audit_people.account_changed(now, "password", address))
+            self._generation = await self.account.generation()
         finally:
+            self._changing -= 1
             wipe(old)
             wipe(new)
-        await self._trail.record(audit_people.account_changed(now, "password", address))
-        self._generation = await self.account.generation()
         self.sessions.end_all(lambda one: one.role is Role.ADMIN and one is not session, Ended.PASSWORD_CHANGED, now)
 
     async def _try(self, place: Place, address: str, wrong: str, check: Callable[[], Awaitable[bool]]) -> None:
@@ -375,11 +378,18 @@ class SignIn:
             now = self.clock()
             self.sessions.sweep(now)
             self.sessions.end_all(self._psc_is_over, Ended.PSC_OVER, now)
-            generation = await self.account.generation()
-            if self._generation is not None and generation != self._generation:
-                self.sessions.end_all(lambda one: one.role is Role.ADMIN, Ended.PASSWORD_CHANGED, now)
-            self._generation = generation
+            await self._look_at_account(now)
             await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def _look_at_account(self, now: datetime) -> None:
+        """Whoever changed it from elsewhere, as `passevue admin reset` does, ends the admin's sessions."""
+        known = self._generation
+        found = await self.account.generation()
+        if self._changing or self._generation != known:
+            return
+        if known is not None and found != known:
+            self.sessions.end_all(lambda one: one.role is Role.ADMIN, Ended.PASSWORD_CHANGED, now)
+        self._generation = found
 
     def _psc_is_over(self, session: Session) -> bool:
         signer = self._signers.get(id(session))

@@ -225,9 +225,10 @@ def test_without_an_audit_trail_nothing_happens(tmp_path: Path) -> None:
 
     Orders(tmp_path).put(Wish.CONFIGURE, "x", NOW, uploaded(tmp_path, document(), KEY.sign(document())))
     broken = Desk(here.data_dir, here.machine, full, here.seal)
-    with pytest.raises(StoreError):  # and the refusal cannot be traced either
-        configure.work(tmp_path, broken, (), NOW)
+    assert configure.work(tmp_path, broken, (), NOW) == 1
+    assert told(tmp_path)["hint"] == "plein"
     assert not (tmp_path / "config/passevue.toml").exists()
+    assert not [*(tmp_path / "orders").glob("*.toml"), *(tmp_path / "orders").glob("*.sig")], "it may hold keys"
 
 
 def test_an_order_is_carried_out_once_and_while_it_is_young(tmp_path: Path) -> None:
