@@ -4,15 +4,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import structlog
+
 from passevue.intake.image_jobs import Put
 from passevue.intake.incoming import PIECE_BYTES
 from passevue.intake.stored import Stored
+
+log = structlog.get_logger()
 
 
 def same_object(stored: Stored, path: Path, put: Put) -> bool:
     """Same data set in the same transfer syntax? `path` holds `stored`.
 
-    The file meta information may differ: it names the sender.
+    The file meta information may differ: it names the sender. One that the disk no longer gives is another one: what
+    comes is then kept beside it.
     """
     length = int(put.facts["length"]) if put.file else len(put.data)
     meta_bytes = int(put.facts["meta_bytes"])
@@ -22,7 +27,11 @@ def same_object(stored: Stored, path: Path, put: Put) -> bool:
         return False
     theirs = file_pieces(put.file, meta_bytes, length) if put.file else memory_pieces(put.data, meta_bytes)
     ours = file_pieces(path, stored.offset + stored.meta_bytes, stored.offset + stored.length)
-    return all(one == other for one, other in zip(ours, theirs, strict=True))
+    try:
+        return all(one == other for one, other in zip(ours, theirs, strict=True))
+    except OSError as err:
+        log.error("object_unreadable", segment=stored.segment, record=stored.record, error=err.strerror)
+        return False
 
 
 def memory_pieces(data: bytes | bytearray, start: int) -> Iterator[bytes]:

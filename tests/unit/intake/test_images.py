@@ -507,6 +507,18 @@ async def test_a_study_that_cannot_be_let_go_stops_neither_the_others_nor_the_bo
         await task
 
 
+async def test_what_comes_again_after_the_disk_has_lost_it_is_kept(tmp_path: Path) -> None:
+    large = image("2.25.65", "IPP", "ACC", **BIG)
+    async with opened(tmp_path) as images:
+        await put(images, large)
+        for path in await asyncio.to_thread(os.listdir, tmp_path / "files"):
+            await asyncio.to_thread(os.unlink, tmp_path / "files" / path)
+        kept = await put(images, large)
+        assert not kept.duplicate
+        assert (await images.read(kept.stored)).endswith(data_set_of(large))
+        assert not (await put(images, image("2.25.66", "IPP", "ACC"))).duplicate  # the disk is not called failing
+
+
 async def test_when_the_writer_dies_all_are_told_and_nothing_is_taken(tmp_path: Path) -> None:
     class Broken(Disk):
         def room(self, folder: Path) -> tuple[int, int]:
