@@ -34,7 +34,7 @@ from passevue.intake.data_set import Buffer
 from passevue.intake.disk import Disk
 from passevue.intake.image_jobs import Kept
 from passevue.intake.incoming import PIECE_BYTES, Incoming
-from passevue.intake.key_object import read_key_object
+from passevue.intake.key_object import read_aside
 from passevue.intake.retention import Holding, leaving
 from passevue.intake.room import Level, Thresholds
 from passevue.intake.stored import KEY_OBJECT_CLASS, Row, Stored, study_of
@@ -208,7 +208,7 @@ class Images:
 
     async def _key_object(self, sop_uid: str) -> KeyObject | None:
         try:
-            return read_key_object(await self.open(sop_uid))
+            return await read_aside(await self.open(sop_uid))
         except Unreadable as err:
             log.warning("key_object_unreadable", error=err.message)
             return None

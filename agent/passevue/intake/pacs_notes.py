@@ -11,20 +11,18 @@ A query does not give the content of a note, so each is fetched whole. Then:
 - a note of another study than asked for is an error: a PACS that mixes studies is not to be believed.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 
 import structlog
 
 from passevue.errors import CabinetError, DicomError, Unreadable
-from passevue.intake.key_object import is_manifest, is_rejection, read_key_object
+from passevue.intake.key_object import is_manifest, is_rejection, read_aside
 from passevue.intake.study import KeyObject, Reference, Series, Study
 
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 MAX_NOTE = 32 << 20  # reliability § 8
 MAX_NOTES = 1_000  # of one study; real ones have a handful
-_BRIEF = 1 << 18  # bytes read in so little time that a thread costs more
 
 Fetch = Callable[[Reference], Awaitable[bytes]]
 log = structlog.get_logger()
@@ -85,7 +83,7 @@ def in_place(study: Study, key_objects: Iterable[KeyObject]) -> Study:
 
 async def _read(file: bytes) -> KeyObject | None:
     try:
-        return read_key_object(file) if len(file) < _BRIEF else await asyncio.to_thread(read_key_object, file)
+        return await read_aside(file)
     except (Unreadable, DicomError) as err:
         log.warning("note_unreadable", bytes=len(file), reason=err.message)
         return None

@@ -26,7 +26,7 @@ from passevue.intake.dimse import Command, Status, Tag
 from passevue.intake.images import Identity, Images
 from passevue.intake.incoming import Incoming
 from passevue.intake.key_object import MAX_BYTES as MAX_NOTE_BYTES
-from passevue.intake.key_object import is_key_image_note, is_manifest, is_rejection, read_key_object
+from passevue.intake.key_object import is_key_image_note, is_manifest, is_rejection, read_aside
 from passevue.intake.negotiation import NATIVE, is_storage
 from passevue.intake.received import Kind, Receipt, Received
 from passevue.intake.room import Level
@@ -156,7 +156,7 @@ class StorageDesk:
     ) -> None:
         file = await incoming.whole()
         try:
-            note = read_key_object(file)
+            note = await read_aside(file)
         except Unreadable as err:
             raise DicomError(Status.CANNOT_UNDERSTAND, err.message) from err
         if is_manifest(note.title):

@@ -28,7 +28,7 @@ from passevue.document.request import Action, Request, publishable, read_request
 from passevue.document.standing import is_older, less, same_report, taking_over
 from passevue.document.study import check, without
 from passevue.errors import Hl7Error, NetworkError, Refused, StudyAbsent, Unreadable
-from passevue.intake.key_object import is_rejection, read_key_object
+from passevue.intake.key_object import is_rejection, read_aside
 from passevue.intake.pacs import Pacs
 from passevue.intake.received import Kind
 from passevue.intake.ris import Demand, read_ris_message
@@ -146,7 +146,7 @@ class Publication:
 
     async def _refresh(self, entry: Entry, archived: Archived | None) -> Submission | Nothing:
         known = _record(archived)
-        note = _note(entry)
+        note = await _note(entry)
         record = known.with_rejected(_rejected(note, entry.study_uid))
         if not record.header:
             if archived is not None and archived.state is ArchiveState.PUBLISHED:
@@ -415,12 +415,12 @@ def _of_another_structure() -> Refused:
     )
 
 
-def _note(entry: Entry) -> KeyObject | None:
+async def _note(entry: Entry) -> KeyObject | None:
     """The note that was received; None: it was an OMI, or images that came."""
     if entry.kind != Kind.KEY_OBJECT:
         return None
     try:
-        return read_key_object(entry.content)
+        return await read_aside(entry.content)
     except Unreadable as err:
         raise Refused("note-unreadable", err.message) from err
 

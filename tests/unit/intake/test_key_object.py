@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from passevue.errors import Unreadable
-from passevue.intake.key_object import is_key_image_note, is_manifest, is_rejection, read_key_object
+from passevue.intake import key_object as module
+from passevue.intake.key_object import is_key_image_note, is_manifest, is_rejection, read_aside, read_key_object
 from tests.peers.invented import file_of, key_object, rejection_note, study
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "kos"
@@ -51,6 +53,19 @@ def test_an_unknown_character_set_is_no_obstacle() -> None:
     note = key_object(IMAGES[:1], "113000", text="plain")
     file = file_of(note).replace(b"ISO_IR 100", b"ISO_IR 999")
     assert read_key_object(file).description.startswith("plain")
+
+
+async def test_a_long_note_is_not_read_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def read(file: bytes) -> object:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return read_key_object(file)
+
+    monkeypatch.setattr(module, "read_key_object", read)
+    for images in (IMAGES[:4], study("2.25.10", slices=2_000)):
+        assert len((await read_aside(file_of(key_object(images, "113000")))).references) == len(images)
+    assert threads == [True, False]
 
 
 def test_the_samples_are_manifests() -> None:
