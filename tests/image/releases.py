@@ -4,13 +4,16 @@ Each is built by image/build.py like any other (a few minutes, once; again when 
 same keys, given as an update bundle. What is broken in the kernel image only is made from the good one, signed anew.
 """
 
+import shlex
 import shutil
 import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.image.artefacts import BUILD, REPOSITORY, Image, NoImage, image
+from image.making import ground
+from image.making.ground import in_tools
+from tests.image.artefacts import REPOSITORY, Image, NoImage, image
 from tests.image.state import run
 
 BROKEN = Path(__file__).parent / "broken"
@@ -65,18 +68,9 @@ class Releases:
 
     def _bundle(self, made: Image) -> None:
         """As image/build.py does it."""
-        script = (
-            "import build, sys; from pathlib import Path; out, keys = map(Path, sys.argv[1:]);"
-            "import shlex; tools = build.BUILD / 'tools';"
-            "rauc = shlex.join(map(str, build.in_tools(tools, (build.REPOSITORY, out, keys), 'rauc')));"
-            "build.run([build.HERE / 'rauc/bundle.py', out, '--keys', keys, '--rauc', rauc], 'bundle-test')"
-        )
-        done = subprocess.run(
-            ["python3", "-c", script, str(made.folder), str(self._running.keys)],
-            capture_output=True, text=True, check=False, cwd=BUILD.parent,
-        )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(done.stderr[-4000:])
+        keys = self._running.keys
+        rauc = shlex.join(str(part) for part in in_tools((REPOSITORY, made.folder, keys), "rauc"))
+        ground.run([REPOSITORY / "image/rauc/bundle.py", made.folder, "--keys", keys, "--rauc", rauc], "bundle-test")
 
 
 def _blanked(pe: bytes, name: bytes) -> bytes:

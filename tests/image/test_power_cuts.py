@@ -6,27 +6,34 @@ PASSEVUE_CUTS says how often; the seed is printed, and replays the choices, not 
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import random
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
+from passevue.config import Queue
+from passevue.intake.received import Kind, Received
+from passevue.queue.store import FILE_NAME, Store, utc_now
 from tests.image.lab import BOOT_S, Lab
 from tests.image.machine import Machine
 from tests.image.waiting import eventually
+from tests.peers.disk import ROOMY
 from tests.peers.ris import Ledger, Ris, invented_document_id, invented_exam, invented_person, oru, report
 
 SENDERS = 3
 LONGEST_LIFE_S = 12.0  # once it takes messages
 WHILE_STARTING = 0.2  # share of cuts before that
 RECEIVED = """
-import json, sqlite3
-store = sqlite3.connect("file:/var/lib/passevue/queue.db?mode=ro", uri=True)
+import json, sqlite3, sys
+store = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
 rows = [row[0].lower() for row in store.execute("select hex(sha256) from received")]
 check = store.execute("pragma integrity_check").fetchone()[0]
 print(json.dumps({"rows": rows, "check": check}))
@@ -70,9 +77,27 @@ async def takes_messages(machine: Machine, ledger: Ledger, supply: Iterator[byte
 
 async def kept(machine: Machine) -> Counter[str]:
     """SHA-256 of every message in the box's store, which must be whole."""
-    found = json.loads((await machine.console.run("python3", "-I", "-c", RECEIVED)).out)
+    return counted((await machine.console.run("python3", "-I", "-c", RECEIVED, f"/var/lib/passevue/{FILE_NAME}")).out)
+
+
+def counted(said: str) -> Counter[str]:
+    found = json.loads(said)
     assert found["check"] == "ok"
     return Counter(found["rows"])
+
+
+@pytest.mark.needs_no_machine
+async def test_the_store_answers_what_is_asked_of_it_after_a_cut(tmp_path: Path) -> None:
+    message = next(messages())
+    store = await Store.open(Queue(), tmp_path, limits=ROOMY, roles={"intake"})
+    try:
+        await store.put(Received(Kind.REPORT, message, "RIS|CENTRE", "10.0.0.7", "1", utc_now()), ())
+        command = (sys.executable, "-I", "-c", RECEIVED, str(tmp_path / FILE_NAME))
+        asked = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await asked.communicate()
+    finally:
+        await store.close()
+    assert counted(said.decode()) == Counter([hashlib.sha256(message).hexdigest()])
 
 
 async def test_nothing_acknowledged_is_lost_by_power_cuts_during_intake(
