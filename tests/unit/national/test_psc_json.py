@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from passevue.errors import Unreadable
@@ -62,6 +62,7 @@ values = st.recursive(
 
 
 @given(values)
+@example(float("nan"))  # seldom drawn
 def test_any_value_is_of_the_type_asked_or_our_own_error(value: object) -> None:
     for read, kinds in ((text, str), (strings, tuple), (moment, (float, type(None)))):
         with suppress(Unreadable):
