@@ -116,6 +116,6 @@ def seconds(found: Mapping[str, Any], name: str, default: float, most: float) ->
     value = found.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf <= value <= math.inf:
         raise Unreadable(f"expected seconds in {name}")
     return float(min(max(value, 0), most))

@@ -62,7 +62,8 @@ values = st.recursive(
 
 
 @given(values)
-@example(float("nan"))  # seldom drawn
+@example(float("nan"))  # seldom drawn, as the next
+@example(10**400)
 def test_any_value_is_of_the_type_asked_or_our_own_error(value: object) -> None:
     for read, kinds in ((text, str), (strings, tuple), (moment, (float, type(None)))):
         with suppress(Unreadable):
