@@ -22,6 +22,8 @@ from passevue.config import Config
 from passevue.queue.listing import Counters
 from passevue.queue.retry import Policy
 from passevue.queue.states import State
+from passevue.zones.loading import load
+from passevue.zones.part import Part
 from tests.peers import invented
 from tests.peers.disk import ROOMY_IMAGES
 from tests.peers.dmp import DmpPeer
@@ -31,6 +33,7 @@ from tests.peers.pki import Pki
 from tests.peers.pki_authority import write
 from tests.peers.ris import Ack, Ask, Details, Exam, Person, Ris, Site, invented_document_id, mdm, oru, report
 
+load(Part)  # before there is an event loop, as `passevue run` does it: its modules read files
 QUICK = Policy(steps_s=(0.2, 0.5, 1.0), floor_s=0.05, cap_s=1.0, look_again_s=0.3, absent_after_s=5.0)
 SITE = Site()
 
