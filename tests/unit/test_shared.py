@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from passevue.shared import is_shared, make_folder, open_shared, put_in_place
+from passevue.shared import is_shared, make_folder, open_shared, put_in_place, read_shared
 
 NEW = os.O_WRONLY | os.O_CREAT
 
@@ -68,3 +68,19 @@ def test_links_are_not_followed_when_asked_not_to(shared: Path) -> None:
     (shared / "link").symlink_to(shared / "elsewhere")
     with pytest.raises(OSError, match=r"loop|symbolic|links"):
         open_shared(shared / "link", NEW | os.O_NOFOLLOW)
+
+
+def test_what_is_read_is_a_plain_file_and_bounded(shared: Path) -> None:
+    put_in_place(shared / "word", b"said")
+    (shared / "link").symlink_to(shared / "word")
+    os.mkfifo(shared / "pipe")
+    assert read_shared(shared / "word", 3) == b"sai"
+    for name in ("link", "pipe", ".", "none"):
+        with pytest.raises(OSError):
+            read_shared(shared / name, 3)
+
+
+def test_nobody_is_held_up_by_what_lies_where_they_write(shared: Path) -> None:
+    os.mkfifo(shared / f"word.{os.getpid()}.new")
+    put_in_place(shared / "word", b"said")
+    assert (shared / "word").read_bytes() == b"said"

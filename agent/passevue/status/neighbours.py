@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from passevue.shared import make_folder, put_in_place
+from passevue.shared import make_folder, put_in_place, read_shared
 
 MAX_FILE_BYTES = 64 << 10
 WRITE_EVERY_S = 2.0
@@ -158,8 +158,7 @@ def merge(*registers: Iterable[Word]) -> tuple[Word, ...]:
 
 def _read_one(path: Path) -> list[Word]:
     try:
-        with path.open("rb") as file:
-            rows = json.loads(file.read(MAX_FILE_BYTES))
+        rows = json.loads(read_shared(path, MAX_FILE_BYTES))
         return [_word(row) for row in rows]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []

@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 from pydantic import TypeAdapter
 
-from passevue.shared import make_folder, put_in_place
+from passevue.shared import make_folder, put_in_place, read_shared
 
 WRITE_EVERY_S = 5.0
 FRESH = timedelta(seconds=30)  # a zone that says nothing for longer is down
@@ -109,8 +109,7 @@ def read(folder: Path) -> tuple[ZoneWord, ...]:
 
 def _read_one(path: Path) -> ZoneWord | None:
     try:
-        with path.open("rb") as file:
-            word = _WORD.validate_json(file.read(MAX_FILE_BYTES))
+        word = _WORD.validate_json(read_shared(path, MAX_FILE_BYTES))
     except (OSError, ValueError):
         return None
     return word if word.at.tzinfo is not None else None

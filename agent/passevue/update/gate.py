@@ -6,7 +6,7 @@ apply. Rules:
 
 - Only what has changed is the image's fault: what was already so before the update (`Noted`, written before the
   restart) is told and not held against it: a rule of the baseline that failed, a reader that was not there, a
-  neighbour that did not answer.
+  neighbour that did not answer. Nor is a neighbour that nobody has called since: at night it may be hours.
 - A failure that persists for ten minutes fails the gate; once all is well it must stay well for ten minutes when this
   start is on trial. A start that is not on trial is looked at once and never restarted for.
 """
@@ -38,7 +38,7 @@ class Noted:
 
     at: str = ""
     failing_rules: tuple[str, ...] = ()  # of the baseline, effect block
-    neighbours_up: tuple[str, ...] = ()  # answered within the hour before: "host:port"
+    neighbours_up: tuple[str, ...] = ()  # answered within the hour before: `dmp`, `pacs`
     readers: int = 0
     last_entry: int = 0  # highest number in the queue
     configured: bool = False
@@ -84,7 +84,7 @@ class Seen:
     store: str = ""  # "" opens; else why not
     last_entry: int | None = None
     failing_rules: tuple[str, ...] | None = None
-    neighbours_up: tuple[str, ...] = ()
+    neighbours_down: tuple[str, ...] = ()  # were called, and did not answer well
     readers: int | None = None
     memory_free: float = 1.0
     built_at: datetime | None = None
@@ -119,7 +119,7 @@ def faults(seen: Seen, before: Noted) -> tuple[Fault, ...]:
         found.append(Fault("page", "does not answer"))
     found += [Fault("listeners", f"{name} does not answer") for name, alive in seen.listeners.items() if not alive]
     found += _rules(seen, before)
-    gone = [name for name in before.neighbours_up if name not in seen.neighbours_up]
+    gone = [name for name in before.neighbours_up if name in seen.neighbours_down]
     found += [Fault("neighbours", f"{name} answered before the update") for name in gone]
     if seen.readers is not None and seen.readers < before.readers:
         found.append(Fault("readers", f"{seen.readers} card readers, {before.readers} before"))

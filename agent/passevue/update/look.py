@@ -12,12 +12,13 @@ import ssl
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from passevue.config import Config
 from passevue.errors import NetworkError
+from passevue.shared import read_shared
 from passevue.update.bus import Bus
 from passevue.update.gate import Noted, Seen, Unit
 from passevue.update.machine import Machine, memory_available
@@ -30,6 +31,8 @@ MANIFEST = "usr/share/passevue/manifest.json"
 MAX_JSON = 4 << 20
 ONE_PEERS = frozenset({"TLS-04"})  # its block is one peer's, not the box's
 LOOPBACK = "127.0.0.1"
+RECENT = timedelta(hours=1)
+CALLERS = frozenset({"ris", "modality"})  # status.neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def _files(place: Place, now: datetime) -> Seen:
         store=store_fault(place),
         last_entry=last_entry(place),
         failing_rules=failing_rules(place.data_dir, place.machine.boot_id),
-        neighbours_up=neighbours_up(place.data_dir),
+        neighbours_down=neighbours_down(place.data_dir),
         readers=readers(root),
         memory_free=memory_available(root),
         built_at=built_at(root),
@@ -74,7 +77,7 @@ def note(place: Place, now: datetime) -> Noted:
     return Noted(
         at=now.isoformat(),
         failing_rules=failing_rules(place.data_dir, place.machine.boot_id) or (),
-        neighbours_up=neighbours_up(place.data_dir),
+        neighbours_up=neighbours_up(place.data_dir, now),
         readers=readers(place.machine.root),
         last_entry=last_entry(place) or 0,
         configured=place.config is not None,
@@ -171,18 +174,40 @@ def failing_rules(data_dir: Path, boot_id: str) -> tuple[str, ...] | None:
     return tuple(sorted(ids - ONE_PEERS))
 
 
-def neighbours_up(data_dir: Path) -> tuple[str, ...]:
-    """Neighbours whose last word was a good one."""
-    latest: dict[str, tuple[str, bool]] = {}
+def neighbours_up(data_dir: Path, now: datetime) -> tuple[str, ...]:
+    """Neighbours whose last word was a good one, within the hour."""
+    words = _last_words(data_dir).items()
+    return tuple(sorted(name for name, (at, good) in words if good and timedelta() <= now - at < RECENT))
+
+
+def neighbours_down(data_dir: Path) -> tuple[str, ...]:
+    """Those that we called and whose last word was a bad one. Who calls us may be silent, or send nonsense: no fault of
+    a version.
+    """
+    words = _last_words(data_dir).items()
+    return tuple(sorted(name for name, (_, good) in words if not good and name not in CALLERS))
+
+
+def _last_words(data_dir: Path) -> dict[str, tuple[datetime, bool]]:
+    """When each last spoke, in whichever zone's file, and whether well. Who has not since its zone began is not there."""
+    latest: dict[str, tuple[datetime, bool]] = {}
     for path in sorted((data_dir / "status").glob("neighbours-*.json")):
         rows = _json(path)
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict):
-                good, bad = str(row.get("ok_at") or ""), str(row.get("failed_at") or "")
-                name, at = str(row.get("neighbour")), max(good, bad)
-                if at and at > latest.get(name, ("", False))[0]:
-                    latest[name] = (at, good >= bad)
-    return tuple(sorted(name for name, (_, good) in latest.items() if good))
+                good, bad = _time(row.get("ok_at")), _time(row.get("failed_at"))
+                name, at = str(row.get("neighbour")), max((each for each in (good, bad) if each), default=None)
+                if at is not None and (name not in latest or at > latest[name][0]):
+                    latest[name] = (at, at == good)
+    return latest
+
+
+def _time(told: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(told))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def readers(root: Path = Path("/")) -> int:
@@ -223,7 +248,6 @@ def _writes(data_dir: Path) -> bool:
 
 def _json(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            return json.loads(file.read(MAX_JSON))
+        return json.loads(read_shared(path, MAX_JSON))
     except (OSError, ValueError, RecursionError):
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from passevue.shared import make_folder, put_in_place
+from passevue.shared import make_folder, put_in_place, read_shared
 from passevue.update.row_file import FOLDER, write_synced
 
 FRESH = timedelta(seconds=10)
@@ -114,8 +114,7 @@ def _time(told: Mapping[str, object], key: str) -> datetime | None:
 
 def _told(path: Path) -> Mapping[str, object]:
     try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(MAX_BYTES))
+        found = json.loads(read_shared(path, MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import ssl
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from passevue import config
 from passevue.config_example import example
+from passevue.status.neighbours import Neighbour, Neighbours, write
 from passevue.update import look
 from passevue.update.bus import open_bus
 from passevue.update.gate import Noted, Seen, Standing, Unit, Word, after, faults
@@ -42,7 +44,7 @@ def seen(**changes: object) -> Seen:
         ({"store": "the queue does not open"}, "store"),
         ({"last_entry": 41}, "store"),
         ({"failing_rules": ("BOOT-01", "CERT-02")}, "baseline"),
-        ({"neighbours_up": ()}, "neighbours"),
+        ({"neighbours_down": ("DMP", "PACS")}, "neighbours"),
         ({"readers": 0}, "readers"),
         ({"memory_free": 0.01}, "memory"),
         ({"built_at": NOW + timedelta(days=1)}, "clock"),
@@ -52,14 +54,14 @@ def seen(**changes: object) -> Seen:
 )
 def test_each_check_speaks_for_itself(changes: dict[str, object], check: str) -> None:
     before = Noted((NOW - timedelta(minutes=3)).isoformat(), ("CERT-02",), ("DMP",), 1, 42, True)
-    sound = {"neighbours_up": ("DMP",), "readers": 1, "last_entry": 42, "failing_rules": ("CERT-02",)}
+    sound = {"neighbours_down": ("PACS",), "readers": 1, "last_entry": 42, "failing_rules": ("CERT-02",)}
     assert faults(seen(**sound), before) == ()
     assert [fault.check for fault in faults(seen(**{**sound, **changes}), before)] == [check]
 
 
 def test_what_was_wrong_before_is_not_the_new_versions_fault() -> None:
     before = Noted(failing_rules=("BOOT-01",), neighbours_up=(), readers=0)
-    assert faults(seen(failing_rules=("BOOT-01",), neighbours_up=(), readers=0), before) == ()
+    assert faults(seen(failing_rules=("BOOT-01",), neighbours_down=("DMP",), readers=0), before) == ()
 
 
 def _stand(looks: list[tuple[int, bool]], *, on_trial: bool) -> list[Word]:
@@ -220,7 +222,43 @@ def test_rules_and_neighbours_are_read_from_what_others_left(tmp_path: Path) -> 
     ]
     (tmp_path / "status/neighbours-national.json").write_text(json.dumps(words))
     (tmp_path / "status/neighbours-intake.json").write_text("}")
-    assert look.neighbours_up(tmp_path) == ("dmp",)
+    at = datetime(2026, 11, 22, 3, 59, tzinfo=UTC)
+    assert look.neighbours_up(tmp_path, at) == ("dmp",)
+    assert look.neighbours_up(tmp_path, at + timedelta(minutes=1)) == (), "an hour ago is long ago"
+    assert look.neighbours_down(tmp_path) == ("pacs",)
+
+
+def test_a_neighbour_that_nobody_has_called_since_the_restart_undoes_nothing(tmp_path: Path) -> None:
+    """Each zone begins its file anew with the first word that it hears."""
+
+    def told(*neighbours: Neighbour, bad: Neighbour | None = None) -> None:
+        register = Neighbours(tmp_path / "status", "national")
+        for neighbour in neighbours:
+            register.heard(neighbour, "TD2.1a", NOW)
+        if bad is not None:
+            register.failed(bad, "NetworkError", NOW)
+        write(tmp_path / "status/neighbours-national.json", register.words())
+
+    def judged(before: Noted) -> list[str]:
+        return [fault.seen for fault in faults(seen(neighbours_down=look.neighbours_down(tmp_path)), before)]
+
+    told(Neighbour.DMP, Neighbour.PACS, Neighbour.RIS)
+    before = Noted(neighbours_up=look.neighbours_up(tmp_path, NOW))
+    assert before.neighbours_up == ("dmp", "pacs", "ris")
+    told(Neighbour.PACS)
+    assert judged(before) == []
+    told(Neighbour.PACS, bad=Neighbour.RIS)
+    assert judged(before) == [], "a message that was not understood"
+    told(Neighbour.PACS, bad=Neighbour.DMP)
+    assert judged(before) == ["dmp answered before the update"]
+
+
+@pytest.mark.parametrize("name", ["status/neighbours-odd.json", "baseline/report.json"])
+def test_a_pipe_that_another_zone_has_left_holds_nobody_up(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir()
+    os.mkfifo(tmp_path / name)
+    assert look.failing_rules(tmp_path, "boot-1") is None
+    assert look.neighbours_down(tmp_path) == ()
 
 
 # --- the whole gate --------------------------------------------------------------------------------------------------
