@@ -189,7 +189,7 @@ def neighbours_down(data_dir: Path) -> tuple[str, ...]:
 
 
 def _last_words(data_dir: Path) -> dict[str, tuple[datetime, bool]]:
-    """When each last spoke, in whichever zone's file, and whether well. Who has not since its zone began is not there."""
+    """When each last spoke, and whether well. A zone begins its file anew: who has not spoken since is not in it."""
     latest: dict[str, tuple[datetime, bool]] = {}
     for path in sorted((data_dir / "status").glob("neighbours-*.json")):
         rows = _json(path)

@@ -4,11 +4,13 @@ Rules:
 - The row is on the disk before each step; after a restart of the process or of the machine it is read and gone on from.
 - What goes wrong is a word in the row and in the audit trail, and never ends the process: the box goes on with what
   it has.
+- What was cancelled or postponed is not once more after a restart, whose order still lies there: its id is kept.
 - A bundle is looked at by RAUC when it is ordered, so that a wrong one is refused at once, and again by RAUC when it
   is written.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,7 +31,7 @@ from passevue.update.machine import Machine
 from passevue.update.orders import Order, Orders, Wish
 from passevue.update.quiet import Pause
 from passevue.update.rauc import COMPATIBLE, Bundle, Told, error_code
-from passevue.update.row_file import RowFile
+from passevue.update.row_file import FOLDER, MAX_BYTES, RowFile, write_synced
 from passevue.update.version import order as version_order
 from passevue.update.window import Window
 
@@ -84,6 +86,7 @@ class Updater:
     ) -> None:
         self._file = RowFile(data_dir)
         self._data_dir = data_dir
+        self._seen_file = data_dir / FOLDER / "seen.json"
         self._orders = orders
         self._window = window
         self._ways = ways
@@ -100,8 +103,6 @@ class Updater:
 
     async def run(self) -> None:
         await asyncio.to_thread(self._begin)
-        if self._row.order:
-            self._seen.append(self._row.order)
         while True:
             try:
                 await self.step()
@@ -124,6 +125,7 @@ class Updater:
     # Orders
 
     def _taken(self, wish: Wish) -> Order | None:
+        """Raises: StoreError: it is not kept which one it was."""
         try:
             order = self._orders.take(wish, self._ways.clock(), self._seen)
         except (TrustError, Unreadable) as err:
@@ -133,7 +135,10 @@ class Updater:
             self._complain(StoreError(f"orders cannot be read: {err.strerror}"))
             return None
         if order is not None:
-            self._seen = [*self._seen[-MOST_SEEN:], order.id]
+            seen = [*self._seen[-MOST_SEEN:], order.id]
+            if wish is not Wish.INSTALL:  # the row says whether that was
+                write_synced(self._seen_file, json.dumps(seen).encode())
+            self._seen = seen
         return order
 
     async def _install(self, order: Order) -> None:
@@ -350,6 +355,10 @@ class Updater:
             self._row = self._file.read()
         except (StoreError, Unreadable) as err:
             log.error("update_row_unreadable", reason=err.message)
+        with suppress(OSError, ValueError, TypeError, RecursionError), self._seen_file.open("rb") as file:
+            self._seen += [str(each) for each in json.loads(file.read(MAX_BYTES))][-MOST_SEEN:]
+        if self._row.order:
+            self._seen.append(self._row.order)
 
     def _complain(self, error: BoxError) -> None:
         """Once, not every second."""

@@ -325,6 +325,25 @@ async def test_an_update_that_waits_is_postponed_cancelled_and_ordered_anew(desk
     assert desk.told[:4] == ["update-ordered", "update-postponed", "update-cancelled", "update-ordered"]
 
 
+async def test_what_was_postponed_or_cancelled_is_not_once_more_after_a_restart(desk: Desk) -> None:
+    desk.window = NEVER
+    desk.start()
+    await desk.order()
+    await desk.until(State.WAITING)
+    await desk.order(Wish.POSTPONE)
+    await desk.steps(lambda: desk.updater.row.postponed == 1, most=40)
+    desk.start()
+    await desk.steps(most=1)
+    assert desk.updater.row.postponed == 1
+    await desk.order(Wish.CANCEL)
+    await desk.until(State.IDLE)
+    await desk.order()
+    await desk.until(State.WAITING)
+    desk.start()
+    await desk.steps(most=1)
+    assert desk.updater.row.state is State.WAITING, "the one before was cancelled, not this one"
+
+
 async def test_an_old_order_is_not_carried_out(desk: Desk) -> None:
     await desk.order()
     desk.now += timedelta(minutes=11)
