@@ -1,6 +1,7 @@
 """Two slots and the way back: an update is written, starts, proves itself; after a broken one the old one is back."""
 
 import asyncio
+import contextlib
 import random
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.peers.ris import Ledger
 __all__ = ["coin"]
 
 BUNDLE = "/var/lib/passevue/update/next.raucb"
+UPDATE = ("passevue", "update", "install", "--now", "--no-wait")
 INSTALL_S = 900
 TRIES = 3
 
@@ -49,9 +51,12 @@ def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-async def install(machine: Machine, bundle: Path) -> None:
+async def update(machine: Machine, bundle: Path) -> None:
+    """As the site's IT person does it: the box looks at it, writes it, and restarts by itself when all is quiet."""
     await bring(machine, bundle)
-    await machine.console.run("rauc", "install", BUNDLE, timeout_s=INSTALL_S)
+    after = len(machine.qmp.events)
+    await machine.console.run(*UPDATE, BUNDLE, timeout_s=INSTALL_S)
+    await machine.resets(INSTALL_S, after)
 
 
 async def root_hash(machine: Machine) -> str:
@@ -62,12 +67,6 @@ async def root_hash(machine: Machine) -> str:
 async def ukis(machine: Machine) -> list[str]:
     said = await machine.console.run("sh", "-c", "ls /efi/EFI/Linux 2>/dev/null || ls /boot/EFI/Linux")
     return sorted(said.out.split())
-
-
-async def restart(machine: Machine) -> None:
-    after = len(machine.qmp.events)
-    await machine.console.run("systemctl", "reboot", check=False)
-    await machine.resets(300, after)
 
 
 async def comes_back(machine: Machine, old: Image, tries: int = TRIES) -> None:
@@ -99,11 +98,9 @@ async def test_an_update_starts_proves_itself_and_keeps_the_data(lab: Lab, relea
         await takes_messages(machine, ledger, supply)
         loop = asyncio.get_running_loop()
         started = loop.time()
-        await install(machine, new.bundle)
-        lab.figures["installation of an update"] = f"{loop.time() - started:.0f} s"
-        assert await root_hash(machine) == lab.image.root_hash, "nothing changes before the restart"
+        await update(machine, new.bundle)
+        lab.figures["an update, until the box restarts"] = f"{loop.time() - started:.0f} s"
         started = loop.time()
-        await restart(machine)
         await up(machine)
         assert await root_hash(machine) == new.root_hash
         await machine.serves("/healthz", BOOT_S)
@@ -118,8 +115,7 @@ async def test_after_an_agent_that_does_not_start_the_old_version_is_back(lab: L
     async with lab.machine(lab.provisioned("broken-agent"), carrying(new.bundle)) as machine:
         await machine.switch_on()
         await up(machine)
-        await install(machine, new.bundle)
-        await restart(machine)
+        await update(machine, new.bundle)
         await comes_back(machine, lab.image)
 
 
@@ -128,8 +124,7 @@ async def test_after_a_kernel_that_panics_the_old_version_is_back(lab: Lab, rele
     async with lab.machine(lab.provisioned("broken-kernel"), carrying(new.bundle)) as machine:
         await machine.switch_on()
         await up(machine)
-        await install(machine, new.bundle)
-        await restart(machine)
+        await update(machine, new.bundle)
         await comes_back(machine, lab.image)
 
 
@@ -139,7 +134,8 @@ async def test_after_a_slot_that_rotted_the_old_version_is_back(lab: Lab, releas
     async with lab.machine(state, carrying(new.bundle)) as machine:
         await machine.switch_on()
         await up(machine)
-        await install(machine, new.bundle)
+        await bring(machine, new.bundle)
+        await machine.console.run("rauc", "install", BUNDLE, timeout_s=INSTALL_S)
         await machine.console.run("systemctl", "poweroff", check=False)
         await machine.gone(300)
         disk = DiskEdit(state.disk)
@@ -158,7 +154,7 @@ async def test_a_power_cut_during_installation_leaves_a_box_that_starts(
     ledger, supply = Ledger(), messages()
     async with lab.machine(state, carrying(new.bundle)) as machine:
         machine.seed = f"{coin.random()}"
-        longest = 60.0
+        longest = 120.0
         for cut in range(1, cuts + 1):
             await machine.switch_on()
             await up(machine)
@@ -169,13 +165,12 @@ async def test_a_power_cut_during_installation_leaves_a_box_that_starts(
                 break
             await bring(machine, new.bundle)
             loop = asyncio.get_running_loop()
-            started = loop.time()
-            installing = asyncio.create_task(machine.console.run("rauc", "install", BUNDLE, timeout_s=INSTALL_S))
-            await asyncio.wait([installing], timeout=coin.uniform(0, longest))
-            if installing.done():
-                longest = max(5.0, loop.time() - started)
+            started, after = loop.time(), len(machine.qmp.events)
+            await machine.console.run(*UPDATE, BUNDLE, timeout_s=INSTALL_S, check=False)  # one may be under way yet
+            with contextlib.suppress(TimeoutError):
+                await machine.resets(coin.uniform(0, longest), after)
+                longest = loop.time() - started
             await machine.cut_power()
-            await asyncio.gather(installing, return_exceptions=True)
             lab.say(f"cut {cut} of {cuts} during installation; {machine.disk_said}")
         if not machine.on:
             await machine.switch_on()

@@ -104,7 +104,7 @@ async def test_idle_strangers_do_not_keep_a_neighbour_out(tmp_path: Path) -> Non
         closed = 0
         for raw in idle[:100]:
             with contextlib.suppress(TimeoutError):
-                closed += (await raw.pdu(0.02))[0] in (ABORT, CLOSED)
+                closed += (await raw.pdu(2))[0] in (ABORT, CLOSED)
         assert closed == 100  # those that had waited longest
         await good(intake)
 
@@ -114,12 +114,12 @@ async def test_who_says_nothing_is_let_go(tmp_path: Path) -> None:
         async with await RawModality.connect("127.0.0.1", intake.port) as raw:
             began = time.monotonic()
             assert (await raw.pdu())[0] == ABORT
-            assert 0.3 < time.monotonic() - began < 3
+            assert 0.3 < time.monotonic() - began < 10
         async with await RawModality.connect("127.0.0.1", intake.port) as raw:
             assert (await raw.associate(VERIFICATION))[0] == ACCEPT
             began = time.monotonic()
             assert (await raw.pdu())[0] == ABORT
-            assert 0.7 < time.monotonic() - began < 3
+            assert 0.7 < time.monotonic() - began < 10
 
 
 async def test_a_byte_now_and_then_is_no_sign_of_life(tmp_path: Path) -> None:
