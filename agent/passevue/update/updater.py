@@ -189,8 +189,8 @@ class Updater:
             detail=error.hint or error.message,
         )
         log.warning("update_refused", error_class=type(error).__name__, reason=error.message[:300])
-        if self._row.state in OVER:  # one that waits is not lost for a wrong one
-            await self._put(failed)
+        waits = replace(self._row, code=failed.code, detail=failed.detail)  # not lost for a wrong one, which is told
+        await self._put(failed if self._row.state in OVER else waits)
         self._ways.tell("update-refused", order.by, f"{failed.code} {error.message[:200]}")
 
     async def _postpone(self, order: Order) -> None:

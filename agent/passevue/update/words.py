@@ -35,5 +35,7 @@ def sentence(row: Row) -> str:
         told = f"La mise à jour {row.version} a été annulée."
     if row.state is State.WAITING and row.not_before is not None and row.code == "601":
         told = f"La version {row.version} est reportée."
+    elif row.state is State.WAITING and row.code:
+        told = f"{told} Le dernier fichier envoyé a été refusé : {row.detail}"
     why = _CHECKS.get(row.detail.partition(":")[0])
     return f"{told} Raison : {why}." if row.state is State.UNDONE and why else told

@@ -26,6 +26,7 @@ from passevue.update.row_file import RowFile
 from passevue.update.systemd import reboot, unit
 from passevue.update.updater import Updater, Ways, check, shown
 from passevue.update.window import DAYS, Window
+from passevue.update.words import sentence
 from tests.peers.host_bus import HostBus
 
 ALWAYS = Window.of(DAYS, time(0), time(0), ZoneInfo("UTC"))
@@ -291,6 +292,20 @@ async def test_a_bundle_that_rauc_does_not_believe_is_refused_when_ordered(
     assert desk.updater.row.code == "401"
     assert hint in desk.updater.row.detail
     assert not host.rauc.installed
+
+
+async def test_one_that_waits_is_not_lost_for_a_wrong_one_which_is_told(desk: Desk, host: HostBus) -> None:
+    desk.window = NEVER
+    desk.start()
+    await desk.order()
+    await desk.until(State.WAITING)
+    bundle = desk.updater.row.bundle
+    host.rauc.faults.inspect = "signature verification failed: Verify error: certificate revoked"
+    await desk.order()
+    await desk.steps(lambda: desk.updater.row.code == "401", most=40)
+    row = desk.updater.row
+    assert (row.state, row.bundle, row.version) == (State.WAITING, bundle, "1.5.0")
+    assert "refusé : Ce fichier est signé avec une clé révoquée" in sentence(row)
 
 
 @pytest.mark.parametrize(("version", "code"), [("1.4.2", "302"), ("1.3.9", "302"), ("0.9", "302")])
