@@ -88,8 +88,8 @@ def test_every_log_field_that_holds_text_is_one_that_may_be_printed() -> None:
     """A field that is not in `FIELDS` is printed only when it is a number; these are those."""
     numbers = {
         "begin", "bytes", "commitments", "conflict", "count", "due_in_s", "duplicate", "duration_s", "echoes", "end",
-        "entry", "exc_info", "first", "handed_back", "in_doubt", "number", "port", "record", "records", "refused", "set_aside",
-        "stored", "structures", "studies", "tls", "took_ms", "tries", "waiting",
+        "entry", "exc_info", "first", "handed_back", "in_doubt", "number", "port", "record", "records", "refused",
+        "set_aside", "stored", "structures", "studies", "tls", "took_ms", "tries", "waiting",
     }  # fmt: skip
     for call, where in _calls():
         for keyword in call.keywords:
