@@ -190,7 +190,12 @@ class Box:
         roles = {part.value for part in self._parts & {Part.INTAKE, Part.NATIONAL}}
         limits = Limits.like(self._thresholds)
         return await Store.open(
-            self.config.queue, self.config.box.data_dir, roles=roles, limits=limits, clock=self._clock
+            self.config.queue,
+            self.config.box.data_dir,
+            roles=roles,
+            limits=limits,
+            clock=self._clock,
+            apart=self._parts < set(Part),
         )
 
     def _ground(self, leave: Leave) -> Ground:

@@ -10,6 +10,7 @@ from passevue.queue.connection import Connection, is_sqlite, sqlite_file
 from passevue.queue.lock import Locks
 from passevue.queue.machine_id import read_machine_id
 from passevue.queue.marks import RESTORED, claim, read_mark, write_marker
+from passevue.queue.migrating import migrate_apart
 from passevue.queue.room import Limits
 from passevue.queue.salvage import Salvaged, growing, put_in_place, salvage, sound
 from passevue.queue.seal import sealed
@@ -21,12 +22,18 @@ __all__ = ["claim_for_sending", "machine_name", "make_ready", "who_may_send"]
 
 
 def make_ready(
-    url: str, locks: Locks, now: datetime, limits: Limits | None = None, release: Release = THIS
+    url: str,
+    locks: Locks,
+    now: datetime,
+    limits: Limits | None = None,
+    release: Release = THIS,
+    *,
+    apart: bool = False,
 ) -> Salvaged | None:
     """A sound store of today's schema, whatever was there; what had to be carried over from a damaged one.
 
     `locks` is shared at entry and at exit, and held alone for what changes the store as a whole. `limits` are those of
-    the store's volume.
+    the store's volume. `apart`: what changes the schema is another process, which ends.
 
     Raises:
         StoreError: a schema too far ahead; another process does not let go; the disk fails.
@@ -36,7 +43,7 @@ def make_ready(
     _begin(url)
     if not _up_to_date(url, release):
         if locks.alone(lambda: _up_to_date(url, release)):
-            _migrate(url, limits or Limits(), release)
+            _migrate(url, limits or Limits(), release, apart=apart)
         locks.share()
     if is_sqlite(url):
         snapshot.drop_old(sqlite_file(url), now)
@@ -72,11 +79,14 @@ def _up_to_date(url: str, release: Release) -> bool:
     return up_to_date(engine_for(url))
 
 
-def _migrate(url: str, limits: Limits, release: Release) -> None:
-    from passevue.queue.migrate import engine_for, migrate
-
+def _migrate(url: str, limits: Limits, release: Release, *, apart: bool) -> None:
     if is_sqlite(url) and schema_in(sqlite_file(url)):  # there is something to come back to
         snapshot.take(sqlite_file(url), limits)
+    if apart:
+        migrate_apart(url, release.steps)
+        return
+    from passevue.queue.migrate import engine_for, migrate
+
     migrate(engine_for(url), *release.steps)
 
 
@@ -115,6 +125,6 @@ def _replace(url: str, now: datetime, release: Release) -> Salvaged:
         for leftover in path.parent.glob(f"{fresh.name}*"):
             leftover.unlink()
         _begin(f"sqlite:///{fresh}")
-        _migrate(f"sqlite:///{fresh}", Limits(), release)
+        _migrate(f"sqlite:///{fresh}", Limits(), release, apart=False)
         salvage(path, fresh, stamp(now))
     return put_in_place(path, f"damaged-{now:%Y%m%dT%H%M%S%f}")

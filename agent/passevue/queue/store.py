@@ -112,9 +112,11 @@ class Store:
         machine: str | None = None,
         clock: Callable[[], datetime] = utc_now,
         patience_s: float = PATIENCE_S,
+        apart: bool = False,
     ) -> "Store":
         """Lock, check, migrate, claim. `roles` are the parts of the box that this process runs; `machine` names the
-        machine (default: its machine-id), `clock` gives aware UTC.
+        machine (default: its machine-id), `clock` gives aware UTC. `apart`: what a new schema needs is loaded by a
+        process that ends.
 
         Raises:
             StoreError: another process has a role; a schema too far ahead; no room, for the snapshot before a new
@@ -123,7 +125,7 @@ class Store:
         url = settings.url or f"sqlite:///{data_dir / FILE_NAME}"
         name = await asyncio.to_thread(machine_name, data_dir) if machine is None else machine
         store = cls(url, data_dir, limits or Limits(), name, clock)
-        await asyncio.to_thread(store._open, frozenset(roles), patience_s)
+        await asyncio.to_thread(store._open, frozenset(roles), patience_s, apart)
         return store
 
     async def close(self) -> None:
@@ -384,7 +386,7 @@ class Store:
             total += count
         return total
 
-    def _open(self, roles: frozenset[str], patience_s: float) -> None:
+    def _open(self, roles: frozenset[str], patience_s: float, apart: bool) -> None:
         try:
             make_folder(self._folder)
         except OSError as err:
@@ -393,7 +395,7 @@ class Store:
         try:
             self._locks.take_roles(sorted(roles))
             self._locks.share()
-            self.salvaged = make_ready(self.url, self._locks, self._clock(), self._limits)
+            self.salvaged = make_ready(self.url, self._locks, self._clock(), self._limits, apart=apart)
             self._writer.start()
             if self._checkpointer is not None:
                 self._checkpointer.start()

@@ -14,6 +14,7 @@ from sqlalchemy import event
 from passevue.errors import StoreError
 from passevue.queue.indexes import metadata
 from passevue.queue.migrate import engine_for, migrate, schema_of, up_to_date
+from passevue.queue.migrating import migrate_apart
 from passevue.queue.store import Store
 from passevue.queue.version import SCHEMA
 from tests.unit.queue.far_end import message, publish
@@ -38,6 +39,24 @@ def test_all_migrations_together_give_todays_tables(queue_url: str) -> None:
     assert schema_of(engine) == SCHEMA
     assert differences(queue_url) == []
     migrate(engine)
+
+
+def test_a_process_that_ends_leads_to_the_same_tables(queue_url: str) -> None:
+    migrate_apart(queue_url)
+    assert schema_of(engine_for(queue_url)) == SCHEMA
+    assert differences(queue_url) == []
+
+
+def test_what_goes_wrong_there_is_told_here(queue_url: str, tmp_path: Path) -> None:
+    (tmp_path / "v9999_wrong.py").write_text(
+        f"from alembic import op\nrevision = '{SCHEMA + 1}'\ndown_revision = '{SCHEMA}'\n"
+        "def upgrade():\n    op.execute('ALTER TABLE nobody ADD COLUMN nothing INTEGER')\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(StoreError, match="a schema step failed"):
+        migrate_apart(queue_url, (tmp_path,))
+    with pytest.raises(StoreError, match="could not be changed: code 1"):
+        migrate_apart("nothing at all")
 
 
 def test_a_migration_cut_at_any_statement_is_done_at_the_next_start(queue_url: str) -> None:

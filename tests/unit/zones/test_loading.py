@@ -1,6 +1,7 @@
 """What each zone's process holds in memory: these libraries and no other. A list that may shrink.
 
-A zone is started as systemd starts it, on a store that is there, and says at its end what it has loaded.
+A zone is started as systemd starts it, the first time, when the store is to be made, and says at its end what it has
+loaded.
 """
 
 import asyncio
@@ -12,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from passevue.config import load as load_config
-from passevue.queue.store import Store
 from passevue.zones.loading import lasting, load
 from passevue.zones.part import Part
 from tests.smallest import smallest_box
@@ -53,11 +52,7 @@ AIDS = {"cython_runtime", "swig_runtime_data5", "sitecustomize", "usercustomize"
 
 @pytest.fixture
 async def configuration(tmp_path: Path) -> Path:
-    """Of a box that has been started before."""
-    path = await asyncio.to_thread(smallest_box, tmp_path, "1750000000")
-    config = await asyncio.to_thread(load_config, path)
-    await (await Store.open(config.queue, config.box.data_dir)).close()
-    return path
+    return await asyncio.to_thread(smallest_box, tmp_path, "1750000000")
 
 
 @pytest.mark.parametrize("part", list(Part))
