@@ -163,6 +163,16 @@ def test_the_list_shows_numbers_and_reasons_and_nothing_of_the_content(aside: Si
     assert "MSH" not in told.stdout
 
 
+def test_a_section_of_the_configuration_in_a_hint_is_shown(site: Site, with_store: Callable[..., Any]) -> None:
+    async def work(store: Store) -> None:
+        await _put(store)
+        await _leave(store, Refused("X", "unknown", hint="Voyez [psc]."))
+
+    with_store(work)
+    assert "Voyez [psc]." in site.type("queue", "list").stdout
+    assert "Voyez [psc]." in site.type("status").stdout
+
+
 def test_the_list_can_be_cut_and_continued(waiting: Site) -> None:
     assert [line["number"] for line in waiting.json("queue", "list", "--most", "2")] == [3, 2]
     assert [line["number"] for line in waiting.json("queue", "list", "--below", "2")] == [1]

@@ -171,7 +171,7 @@ def _table(lines: tuple[Line, ...], zone: ZoneInfo) -> Table:
     for heading in ("N°", "Reçue", "Demande", "État", "Essais", "Pourquoi"):
         table.add_column(heading, justify="right" if heading in ("N°", "Essais") else "left")
     for line in lines:
-        why = f"{line.hint} [dim]({escape(line.reason)})[/]" if line.reason else ""
+        why = f"{escape(line.hint)} [dim]({escape(line.reason)})[/]" if line.reason else ""
         table.add_row(
             str(line.number),
             words.clock(line.received_at, at, zone),

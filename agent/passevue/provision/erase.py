@@ -8,6 +8,8 @@ Order of things, each tried even when one before has failed, for a half-erased b
 4. the partition's entry leaves the table, so that the next start makes a new one, as at the factory;
 5. the machine restarts without stopping services one by one: what they stand on is gone.
 
+An audit trail that takes nothing (a full disk, a sick one) stops no erasure: it goes with the rest.
+
 The volume key is still in memory until then. Images and programs hold nothing of the centre: they stay.
 """
 
@@ -20,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from passevue.errors import Refused, TrustError, Unreadable
+from passevue.errors import Refused, StoreError, TrustError, Unreadable
 from passevue.provision.configure import Trace
 from passevue.update.machine import Machine
 from passevue.update.orders import Order, Orders, Wish
@@ -103,6 +105,13 @@ def _overwritten(partition: Path) -> str:
     return "headers: done"
 
 
+def _noted(trace: Trace, what: str, by: str, said: str) -> None:
+    try:
+        trace(what, by, said)
+    except StoreError as err:
+        print(f"erase: {err}", file=sys.stderr)
+
+
 def work(
     data_dir: Path, page_user: int, trace: Trace, now: datetime, table: Table, *, machine: Machine | None = None,
     partition: Path = PARTITION, tools: Tools | None = None,
@@ -115,9 +124,9 @@ def work(
         check(order, machine or Machine())
     except (TrustError, Unreadable, Refused) as err:
         print(f"erase: {err}", file=sys.stderr)
-        trace("erase-refused", "", str(err)[:200])
+        _noted(trace, "erase-refused", "", str(err)[:200])
         return 1
-    trace("erase", order.by, "")
+    _noted(trace, "erase", order.by, "")
     for told in steps(partition, table, tools or Tools()):
         print(f"erase: {told}", file=sys.stderr, flush=True)
     return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from passevue.errors import Refused
+from passevue.errors import Refused, StoreError
 from passevue.provision import erase, recovery
 from passevue.provision.console import Screen, addresses, fingerprint, text, url
 from passevue.provision.first_certificate import context, first_certificate
@@ -174,6 +174,21 @@ def test_an_erased_partition_opens_with_no_key(tmp_path: Path) -> None:
     assert opened.returncode != 0
     assert not any(disk.read_bytes()[: 16 << 20])
     assert b"LUKS" in before
+
+
+def test_an_audit_trail_that_takes_nothing_stops_no_erasure(tmp_path: Path) -> None:
+    def full(what: str, by: str, said: str) -> None:
+        raise StoreError("the audit trail takes nothing")
+
+    disk, table = tmp_path / "var.img", Removed()
+    disk.write_bytes(b"LUKS" * 1000)
+    Orders(tmp_path).put(Wish.ERASE, "site-admin", NOW, {"serial": "7F3A-90C1-22BE"})
+    tools = erase.Tools("/bin/true", "/bin/true", "/bin/true")
+    code = erase.work(
+        tmp_path, 0, full, NOW, table, machine=machine(tmp_path), partition=disk, tools=tools,
+    )  # fmt: skip
+    assert (code, table.partitions) == (0, [disk])
+    assert not any(disk.read_bytes())
 
 
 def test_a_tool_that_is_missing_does_not_stop_the_rest(tmp_path: Path) -> None:
