@@ -39,7 +39,17 @@ UPSTREAM = {
     "provision": {"card", "intake", "document", "queue", "update"},
     "fleet": {"card", "intake", "document", "queue", "national", "status", "baseline"},
 }
-SEEN_BY_ALL = {"", "config", "config_check", "config_example", "config_files", "config_keys", "errors", "shared"}
+SEEN_BY_ALL = {
+    "",
+    "config",
+    "config_check",
+    "config_example",
+    "config_files",
+    "config_keys",
+    "durable",
+    "errors",
+    "shared",
+}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 NAMELESS = {"util", "utils", "common", "helper", "helpers", "manager", "misc", "base", "core", "lib"}
 
@@ -74,7 +84,7 @@ def test_a_stage_imports_only_what_lies_upstream(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "config_check", "config_example", "config_files", "config_keys", "errors", "shared"]
+    "name", ["config", "config_check", "config_example", "config_files", "config_keys", "durable", "errors", "shared"]
 )
 def test_what_all_see_sees_no_stage(name: str) -> None:
     for part, number in _imports(Path(f"{name}.py")):
@@ -94,6 +104,7 @@ def test_nothing_else_lies_at_the_top() -> None:
         "config_files",
         "config_keys",
         "errors",
+        "durable",
         "shared",
         "zones",
     }

@@ -38,6 +38,7 @@ from cryptography.x509.oid import NameOID
 from passevue import config
 from passevue.card.clear_get import pieces
 from passevue.card.crl import Crl, der_name, places_of, read_crl
+from passevue.durable import sync_folder
 from passevue.errors import BoxError, NetworkError, TrustError, Unreadable
 
 _PLACE = "http://igc-sante.esante.gouv.fr/CRL"
@@ -328,9 +329,5 @@ def _take(part: Path, kept: _Kept, now: datetime) -> Crl:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(kept.path)
-    handle = os.open(kept.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(kept.path.parent)
     return crl

@@ -18,6 +18,7 @@ from struct import Struct
 
 import structlog
 
+from passevue.durable import sync_folder
 from passevue.errors import Unreadable
 from passevue.intake.data_set import coding_of
 from passevue.intake.dimse import Status
@@ -204,11 +205,7 @@ def written_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def next_try(tries: int) -> timedelta:

@@ -9,6 +9,8 @@ import errno
 import os
 from pathlib import Path
 
+from passevue.durable import sync_folder
+
 PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
 ZEROS_BYTES = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -48,11 +50,7 @@ class Disk:
         os.fdatasync(fd)
 
     def sync_folder(self, folder: Path) -> None:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_folder(folder)
 
     def append(self, fd: int, data: memoryview) -> None:
         """All of `data` at the end of a plain file."""

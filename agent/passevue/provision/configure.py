@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from passevue import config
 from passevue.config_check import contradictions
+from passevue.durable import sync_folder
 from passevue.errors import BoxError, Refused, StoreError, TrustError, Unreadable
 from passevue.provision import package
 from passevue.provision.package import Package
@@ -146,11 +147,7 @@ def _put_key(aside: Path, key: Path) -> None:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(key)
-        folder = os.open(key.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(key.parent)
     except OSError as err:
         hint = "Le disque du boîtier n’accepte pas l’écriture."
         raise StoreError(f"a key cannot be put in place: {err.strerror}", hint=hint) from err

@@ -16,10 +16,11 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from passevue.durable import sync_folder
 from passevue.errors import StoreError
 from passevue.queue.marks import RESTORED
 from passevue.queue.salvage import BYTES, FILES, ROWS, Salvaged, put_aside, sound
-from passevue.queue.snapshot import snapshot_of, sync_folder
+from passevue.queue.snapshot import snapshot_of
 from passevue.queue.version import THIS, Release, schema_in, usable
 
 __all__ = ["go_back", "needed", "tidy"]

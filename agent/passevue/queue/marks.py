@@ -9,6 +9,7 @@ agree with what is found, the store is marked restored and nothing is sent until
 import os
 from pathlib import Path
 
+from passevue.durable import sync_folder
 from passevue.errors import StoreError
 from passevue.queue.connection import Connection
 
@@ -66,11 +67,7 @@ def write_marker(conn: Connection, box: str, marker: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(marker)
-        folder = os.open(marker.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(marker.parent)
     except OSError as err:
         raise StoreError(f"the marker of the store cannot be written: {err.strerror}") from err
 

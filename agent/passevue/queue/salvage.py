@@ -12,12 +12,12 @@ one is whole. Cut before that, it begins anew; after it, the new one is put in i
 """
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from passevue.durable import sync_folder
 from passevue.errors import StoreError
 from passevue.queue.retry import HINTS
 from passevue.queue.seal import sha256
@@ -97,11 +97,7 @@ def put_in_place(path: Path, name: str) -> Salvaged:
         if any(path.with_name(path.name + suffix).exists() for suffix in FILES):  # not moved before a cut
             put_aside(path, name)
         growing(path).rename(path)
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        sync_folder(path.parent)
     except OSError as err:
         raise StoreError(f"the damaged store cannot be kept aside: {err.strerror}") from err
     return _told(path, max(path.parent.glob("damaged-*")))

@@ -17,12 +17,13 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from passevue.durable import sync_folder
 from passevue.errors import NoRoom, StoreError
 from passevue.queue.room import Level, Limits, Volume, level_of, measure
 from passevue.queue.version import schema_in
 from passevue.shared import open_shared
 
-__all__ = ["KEPT", "drop", "drop_old", "snapshot_of", "sync_folder", "take", "under_way"]
+__all__ = ["KEPT", "drop", "drop_old", "snapshot_of", "take", "under_way"]
 
 KEPT = timedelta(days=30)  # where nobody says that the update is done: a laptop, a box that fell back for good
 PIECE_PAGES = 4096  # of 8 KiB
@@ -82,15 +83,6 @@ def under_way(path: Path) -> bool:
         return time.time() - _fresh(path).stat().st_mtime < STILL_S
     except OSError:
         return False
-
-
-def sync_folder(folder: Path) -> None:
-    """Raises: OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _fresh(path: Path) -> Path:

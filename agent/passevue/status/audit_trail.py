@@ -30,6 +30,7 @@ from pathlib import Path
 
 import structlog
 
+from passevue.durable import sync_folder
 from passevue.errors import Damaged, StoreError
 from passevue.shared import make_folder, open_shared
 from passevue.status.audit import Event, to_xml
@@ -189,7 +190,7 @@ class AuditTrail:
         path = self._folder / f"audit-{number:010d}.log"
         header = f"passevue-audit 1 {number} {before.chain}\n".encode()
         _append(path, header, create=True)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         log.info("audit_file_begun", first=number, head=before.chain)
         return path, len(header)
 
@@ -276,7 +277,7 @@ def _set_torn_aside(path: Path, whole: int) -> None:
     log.warning("audit_record_torn", bytes=len(data) - whole)
     _append(path.with_suffix(f".{whole}.torn"), data[whole:], create=True)
     os.truncate(path, whole)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _append(path: Path, data: bytes, *, create: bool = False) -> None:
@@ -287,14 +288,6 @@ def _append(path: Path, data: bytes, *, create: bool = False) -> None:
         while left:
             left = left[os.write(handle, left) :]
         os.fdatasync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import structlog
 
+from passevue.durable import sync_folder
 from passevue.errors import Refused, StoreError
 from passevue.status.claim_code import CODE_FILE, FOLDER, HASH_FILE, code_in, read_file
 from passevue.status.wiping import wipe
@@ -203,11 +204,7 @@ class LocalAccount:
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self._folder)
         except OSError as err:
             hint = "Le compte du site ne s'écrit pas : vérifiez le disque, et lancez la commande en root."
             raise StoreError(f"local account cannot be written: {err.strerror}", hint=hint) from err

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from passevue.durable import sync_folder
 from passevue.errors import StoreError, Unreadable
 from passevue.shared import make_folder
 from passevue.update.journey import Row, State
@@ -110,11 +111,7 @@ def write_synced(path: Path, content: bytes, mode: int = 0o640) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as err:
         raise StoreError(
             f"{path.name} cannot be written: {err.strerror}", hint="Le disque du boîtier n’accepte pas l’écriture."
