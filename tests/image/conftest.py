@@ -1,6 +1,7 @@
 """Tests of the image: on virtual PCs, one at a time, so only when asked for: `make image-test`.
 
 PASSEVUE_IMAGE names the folder under image/build/out; PASSEVUE_CUTS says how often a test of power cuts does it.
+PASSEVUE_IMAGE_MINUTES: after so many, no more test is begun but of ALWAYS; each one left out is named.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import inspect
 import json
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -21,6 +23,12 @@ from tests.image.machine import Machine
 
 HERE = Path(__file__).parent
 LONGEST_S = 3600  # of one test with the boots it needs, on a machine with other work
+ORDER = (  # what says most in the least time first
+    *("fickle_disk", "supply", "first_boot", "surface", "card_reader", "usb", "sabotage", "update", "tampering"),
+    *("erase", "power_cuts", "second_opinions"),
+)
+ALWAYS = ORDER[:4]
+BEGAN = time.monotonic()
 _left_out = 0
 
 
@@ -38,11 +46,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in ours]
         _left_out = len(ours)
         return
+    items.sort(key=lambda item: ORDER.index(idea(item)) if item in ours else -1)
     for item in ours:
         item.add_marker(pytest.mark.image)
         item.add_marker(pytest.mark.timeout(LONGEST_S, func_only=False))
         if inspect.iscoroutinefunction(getattr(item, "function", None)):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def idea(item: pytest.Item) -> str:
+    return item.path.stem.removeprefix("test_")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    minutes = os.environ.get("PASSEVUE_IMAGE_MINUTES")
+    if not minutes or HERE not in item.path.parents or idea(item) in ALWAYS:
+        return
+    if time.monotonic() - BEGAN > 60 * float(minutes):
+        pytest.skip(f"the {minutes} minutes for tests of the image are over: make image-test")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
