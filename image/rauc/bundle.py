@@ -23,6 +23,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OVERLAY = HERE / "overlay/usr/lib/passevue"
 COMPATIBLE = "passevue-x86-64"
+SQUASHFS = "--mksquashfs-args=-b 4096"
+"""A box that lacks a chunk of 4 KiB fetches the block of the squashfs around it, which is 128 KiB unless one says
+(fetched.py).
+"""
 sys.path.insert(0, str(OVERLAY))
 
 from slots import uki  # noqa: E402
@@ -142,7 +146,7 @@ def make(out: Path, keys: Path, rauc: list[str]) -> Path:
         made = out / f"passevue-{version}.raucb"
         draft = Path(scratch) / made.name
         asking = [*rauc, f"--conf={box_conf(Path(scratch), keyring, rauc)}"]
-        _run([*asking, "bundle", f"--cert={keys / 'rauc.crt'}", f"--key={keys / 'rauc.key'}", folder, draft])
+        _run([*asking, "bundle", SQUASHFS, f"--cert={keys / 'rauc.crt'}", f"--key={keys / 'rauc.key'}", folder, draft])
         _run([*asking, "extract", "--trust-environment", draft, Path(scratch) / "again"])
         for name in ("root.img", "verity.img", "uki.img", "meta.json", "hook"):
             if (Path(scratch) / "again" / name).read_bytes() != (folder / name).read_bytes():
