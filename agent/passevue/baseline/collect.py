@@ -52,7 +52,7 @@ HANDS: Final[Mapping[Hand, frozenset[str]]] = {
     Hand.REST: ALL - DEVICES - NETWORK,
 }
 # Read in pieces, by who can; one fact for the rules.
-JOINED: Final = {"sysctls": ("sysctls_kernel", "sysctls_network", "sysctls_guarded")}
+JOINED: Final = {"sysctls": ("sysctls_kernel", "sysctls_network")}
 
 
 def collect(machine: Machine, before: Facts | None = None, names: Collection[str] = ALL) -> Facts:

@@ -11,7 +11,8 @@ Rules (security-baseline.md § 1):
   and whenever root has collected new facts;
 - events are seen by the engine itself, every five seconds: the clock was set, the configuration or a USB device
   changed;
-- the audit trail is asked to take a record before the rules of the timer are looked at; LOG-01 reads it back;
+- the audit trail is asked to take a record before the rules of the timer are looked at; LOG-01 fails when it would not,
+  and reads it back;
 - each change of state is told once, for the audit trail.
 
 Nothing that goes wrong here ends the process: what cannot be written is tried again, and the verdict that was left runs
@@ -159,7 +160,7 @@ class Engine:
         due = [rule for rule in self._rules if self._is_due(rule, now_s, events, news=news)]
         if due:
             if any(When.PERIODIC in rule.when or Event.AUDIT in rule.on for rule in due):
-                await self._ask_trail()
+                machine.trail_refused = await self._ask_trail()
             first = [rule for rule in due if opens_on(rule)]
             rest = [rule for rule in due if not opens_on(rule)]
             for group in filter(None, (first, rest)):
@@ -259,12 +260,15 @@ class Engine:
         before = was.status.value if was is not None else ""
         self._told(Change(rule, before, status, now.effect, now.fires, now.finding.observed, now.checked))
 
-    async def _ask_trail(self) -> None:
+    async def _ask_trail(self) -> Exception | None:
+        """Why it took no record; None when it did."""
         try:
             async with asyncio.timeout(CANARY_WITHIN_S):
                 await self._canary()
         except (BoxError, OSError, TimeoutError) as err:
             log.error("audit_not_written", records=1, error_class=type(err).__name__)
+            return err
+        return None
 
     def _result(self, rule: Rule) -> Result:
         standing = self._standings.get(rule.id)

@@ -23,7 +23,7 @@ from typing import Final
 
 from passevue.baseline.machine import Unmeasurable
 
-PLACES: Final = ("var", "etc", "root", "home", "srv")
+PLACES: Final = ("var", "etc", "root", "home", "srv", "efi", "boot")  # the last two: the ESP, which nothing encrypts
 LONGEST: Final = 64 << 10  # of a key file that is looked into whole
 HEAD: Final = 64 << 10  # of a longer file
 MOST_FILES: Final = 500_000
@@ -72,10 +72,16 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _below(top: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(top, followlinks=False):
+    for folder, folders, names in os.walk(top, onerror=_hidden, followlinks=False):
         folders.sort()
         for name in sorted(names):
             yield Path(folder, name)
+
+
+def _hidden(err: OSError) -> None:
+    """A folder that is gone meanwhile is no matter; one that may not be looked into is."""
+    if not isinstance(err, FileNotFoundError):
+        raise err
 
 
 def _holds_key(path: Path) -> bool:

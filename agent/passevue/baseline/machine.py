@@ -159,6 +159,7 @@ class Machine:
 
     Attributes:
         evidence_s: CLOCK_BOOTTIME of the facts that were asked for; None when none were: what was seen is of now.
+        trail_refused: why the audit trail did not take the record that the engine asked it to take for this round.
     """
 
     def __init__(
@@ -176,6 +177,7 @@ class Machine:
         self.now = now
         self.config_path = config_path
         self.evidence_s: float | None = None
+        self.trail_refused: Exception | None = None
         self._config = config
         self._data_dir = data_dir
         self._runner = runner or run_program
@@ -306,7 +308,13 @@ class Machine:
         waiting = [str(top)]
         while waiting:
             folder = waiting.pop()
-            for name in self.names(folder):
+            try:
+                names = self.names(folder)
+            except FileNotFoundError:
+                if folder == str(top):
+                    raise
+                continue
+            for name in names:
                 path = f"{folder.rstrip('/')}/{name}"
                 try:
                     seen = self.stat(path, follow=False)

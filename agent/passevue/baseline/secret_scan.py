@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from passevue.baseline.machine import Unmeasurable
+
 MAX_BYTES: Final = 256 << 10
 MOST_FOUND: Final = 20
 
@@ -25,8 +27,15 @@ def report(root: Path = Path("/")) -> str:
 
 
 def find_secrets(root: Path) -> Iterator[str]:
-    """Each as `program:name`. A process that ends meanwhile is no matter."""
-    for process in (root / "proc").glob("[0-9]*"):
+    """Each as `program:name`. A process that ends meanwhile is no matter.
+
+    Raises:
+        Unmeasurable: no process is shown, or one may not be looked at.
+    """
+    processes = list((root / "proc").glob("[0-9]*"))
+    if not processes:
+        raise Unmeasurable("no process is shown")
+    for process in processes:
         name = _text(process / "comm").strip()
         for entry in _entries(process / "environ"):
             variable, _, value = entry.partition("=")
@@ -50,5 +59,7 @@ def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES).decode("utf-8", "replace")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
         return ""
+    except OSError as err:
+        raise Unmeasurable(f"a process may not be looked at: {err.strerror}") from err

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from passevue.baseline import key_scan, secret_scan
 from passevue.baseline.facts import MAX_FACT_BYTES
-from passevue.baseline.machine import Machine, Unmeasurable
+from passevue.baseline.machine import Machine
 from passevue.baseline.reading import accounts, links, luks, modules, sockets
 from passevue.errors import Unreadable
 
@@ -325,8 +325,10 @@ def _sysctls(*patterns: str) -> Take:
         lines = []
         for path in sorted(set(paths)):
             try:
+                if not machine.stat(path).st_mode & 0o444:  # some can only be written
+                    continue
                 value = machine.read_text(path, 4096)
-            except (OSError, Unmeasurable):  # some can only be written; an interface may have gone
+            except FileNotFoundError:  # its interface has gone
                 continue
             lines.append(_sysctl(path.removeprefix("/proc/sys/"), value))
         return "".join(lines)
@@ -342,7 +344,7 @@ def _sysctl_guarded(machine: Machine) -> str:
     """Its unit is in a network of its own, where this one is not: systemd opens it and hands it over (`OpenFile=`)."""
     try:
         told = machine.handed("bpf_jit_harden") or machine.read_text(f"/proc/sys/{SYSCTL_GUARDED}", 4096)
-    except OSError:  # as of the others: the rule says that it is absent
+    except FileNotFoundError:  # the rule says that it is absent; what the kernel refuses is missing
         return ""
     return _sysctl(SYSCTL_GUARDED, told)
 

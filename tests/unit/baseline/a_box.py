@@ -103,7 +103,7 @@ SYSCTLS = {
     "kernel.kexec_load_disabled": "1",
     "kernel.kptr_restrict": "2", "kernel.modules_disabled": "1", "kernel.panic_on_oops": "1",
     "kernel.perf_event_paranoid": "3", "kernel.randomize_va_space": "2", "kernel.sysrq": "0",
-    "kernel.unprivileged_bpf_disabled": "1", "kernel.yama.ptrace_scope": "3", "net.core.bpf_jit_harden": "2",
+    "kernel.unprivileged_bpf_disabled": "1", "kernel.yama.ptrace_scope": "3",
     "net.ipv4.icmp_ignore_bogus_error_responses": "1", "net.ipv4.ip_forward": "0", "net.ipv4.tcp_syncookies": "1",
     "user.max_user_namespaces": "0",
     **{
@@ -198,6 +198,7 @@ def healthy() -> dict[str, str]:
         "write_cache": "/sys/block/vda/queue/write_cache: write back\n",
         "disk_health": json.dumps([{"disk": "nvme0n1", "smartctl": DISK}]),
         "sysctls": sysctls(),
+        "sysctls_guarded": "net.core.bpf_jit_harden = 2\n",
         "sig_enforce": "Y\n",
         "modules_loaded": "erofs 200000 1 - Live 0x0000000000000000\ndm_verity 40960 1 - Live 0x0000000000000000\n",
         "modules_known": "dep dm_verity erofs usb_storage\nbuiltin ext4 unix\n",

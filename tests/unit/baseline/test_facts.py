@@ -283,11 +283,11 @@ def test_a_unit_speaks_of_its_own_facts_alone() -> None:
 
 
 def test_what_is_read_in_pieces_is_one_fact_or_none() -> None:
-    pieces = {"sysctls_kernel": "a = 1\n", "sysctls_network": "b = 2\n", "sysctls_guarded": "c = 3\n"}
-    assert joined(Facts(BOOT_ID, 1.0, pieces)).texts == {"sysctls": "a = 1\nb = 2\nc = 3\n"}
-    del pieces["sysctls_guarded"]
+    pieces = {"sysctls_kernel": "a = 1\n", "sysctls_network": "b = 2\n"}
+    assert joined(Facts(BOOT_ID, 1.0, pieces)).texts == {"sysctls": "a = 1\nb = 2\n"}
+    del pieces["sysctls_network"]
     assert joined(Facts(BOOT_ID, 1.0, pieces)).missing == {"sysctls": "not collected"}
-    lost = joined(Facts(BOOT_ID, 1.0, pieces, {"sysctls_guarded": "why"}))
+    lost = joined(Facts(BOOT_ID, 1.0, pieces, {"sysctls_network": "why"}))
     assert lost.missing == {"sysctls": "why"}
     assert not lost.texts
 

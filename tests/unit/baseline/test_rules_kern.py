@@ -54,6 +54,7 @@ def test_each_setting_counts(name: str, tmp_path: Path) -> None:
     for setting in wanted:
         box = ABox(tmp_path)
         box.facts["sysctls"] = sysctls(**{setting.replace(".", "__"): "-1"})
+        box.facts["sysctls_guarded"] = box.facts["sysctls_guarded"].replace(" = 2", " = -1")
         assert_fails(rule, box, f"{setting}=-1")
 
 

@@ -19,13 +19,13 @@ def plain(name: str) -> str:
 
 
 def refused(configuration: str) -> frozenset[str]:
-    """Modules that an `install` line keeps out; the last line of a name counts."""
-    installs: dict[str, str] = {}
+    """Modules that every `install` line of their name keeps out; which of several counts is modprobe's to know."""
+    installs: dict[str, set[str]] = {}
     for line in configuration.splitlines():
         words = line.split()
         if len(words) >= 3 and words[0] == "install":
-            installs[plain(words[1])] = words[2]
-    return frozenset(name for name, command in installs.items() if command in _NOTHING)
+            installs.setdefault(plain(words[1]), set()).add(words[2])
+    return frozenset(name for name, commands in installs.items() if commands <= _NOTHING)
 
 
 def names_of(paths: Iterable[str]) -> frozenset[str]:

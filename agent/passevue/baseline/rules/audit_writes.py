@@ -5,7 +5,7 @@ National asks the trail itself before each request, and holds what would leave n
 
 from datetime import datetime, timedelta
 
-from passevue.baseline.machine import Machine
+from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.places import audit_folder
 from passevue.baseline.reading.audit_chain import last_record
 from passevue.baseline.remedies import AUDIT_ROOM
@@ -31,6 +31,10 @@ def check(machine: Machine) -> Finding:
         return failed("no room is left for the trail")
     record = last_record(machine.read_tail(folder / names[-1], TAIL))
     age = machine.now - datetime.fromtimestamp(machine.stat(folder / names[-1]).st_mtime, machine.now.tzinfo)
+    if isinstance(machine.trail_refused, TimeoutError):
+        raise Unmeasurable("the trail was asked to take a record and has not answered yet")
+    if machine.trail_refused is not None:
+        return failed(f"a record was refused just now: {type(machine.trail_refused).__name__}")
     if age > RECENT and not machine.appliance:
         return not_applicable("le boîtier ne tourne pas")
     if not -RECENT < age < RECENT:

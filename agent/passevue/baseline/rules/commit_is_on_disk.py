@@ -14,7 +14,7 @@ from passevue.errors import Unreadable
 from passevue.queue.sqlite_settings import prepare_sqlite
 
 FULL = 2
-CARELESS = frozenset({"nobarrier", "barrier=0", "data=writeback", "async_commit"})
+CARELESS = frozenset({"nobarrier", "barrier=0", "data=writeback", "journal_async_commit"})
 CACHES = frozenset({"write back", "write through"})
 
 

@@ -3,11 +3,14 @@
 from passevue.baseline.machine import Machine
 from passevue.baseline.remedies import REISSUE
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
+from passevue.errors import Unreadable
 
 
 def check(machine: Machine) -> Finding:
     scan = machine.facts.tree("keys")
     found = scan["found"]
+    if not int(scan["files"]):
+        raise Unreadable("no file was looked into")
     if found:
         return failed(f"private key in clear: {', '.join(str(path) for path in found[:3])}")
     return passed(f"{int(scan['files'])} files, no private key")

@@ -5,6 +5,7 @@ from passevue.baseline.reading.mounts import holding, read_mounts
 from passevue.baseline.reading.properties import is_ours, read_units
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
+from passevue.errors import Unreadable
 
 WANTED = ("nosuid", "nodev", "noexec")
 FOLDERS = ("/var", "/var/log", "/var/tmp", "/tmp", "/dev/shm")  # noqa: S108 (what is looked at, nothing is put there)
@@ -20,8 +21,10 @@ def check(machine: Machine) -> Finding:
         lacks = [each for each in WANTED if each not in holding(mounts, folder).options]
         if lacks:
             wrong.append(f"{folder} lacks {','.join(lacks)}")
-    units = read_units(machine.facts.text("units"))
-    seeing = [name for name, unit in units.items() if is_ours(unit) and unit["ProtectProc"] not in HIDDEN]
+    ours = [unit for unit in read_units(machine.facts.text("units")).values() if is_ours(unit)]
+    if not ours:
+        raise Unreadable("systemctl showed no service of ours")
+    seeing = [unit["Id"] for unit in ours if unit["ProtectProc"] not in HIDDEN]
     if seeing:
         wrong.append(f"{', '.join(seeing)} see all processes")
     return failed("; ".join(wrong)) if wrong else passed(f"{len(FOLDERS) + len(esp)} folders")

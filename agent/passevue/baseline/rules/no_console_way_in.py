@@ -19,6 +19,7 @@ from passevue.baseline.reading.settings import read_sysctls
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
 
+OFF = frozenset({"inactive", "failed"})
 SHELLS = ("getty@", "serial-getty@", "autovt@", "container-getty@", "console-getty.service", "debug-shell.service",
           "emergency.service", "rescue.service", "sshd", "ssh.", "dropbear")  # fmt: skip
 
@@ -32,7 +33,7 @@ def check(machine: Machine) -> Finding:
 
 def _doors(facts: Facts) -> Iterator[str]:
     units = read_units(facts.text("units"))
-    active = sorted(name for name, unit in units.items() if name.startswith(SHELLS) and unit["ActiveState"] == "active")
+    active = sorted(name for name, unit in units.items() if name.startswith(SHELLS) and unit["ActiveState"] not in OFF)
     if active:
         yield f"active: {', '.join(active)}"
     if handed := facts.lines("early_units"):

@@ -5,6 +5,7 @@ from passevue.baseline.reading.properties import is_ours, read_units
 from passevue.baseline.reading.settings import read_settings, read_sysctls
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
+from passevue.errors import Unreadable
 
 NOWHERE = frozenset({"|/bin/false", "|/usr/bin/false"})
 SYSTEMD = "|/usr/lib/systemd/systemd-coredump"
@@ -18,6 +19,8 @@ def check(machine: Machine) -> Finding:
     if pattern not in NOWHERE and (pattern != SYSTEMD or kept):
         return failed(f"core_pattern={pattern}")
     units = [unit for unit in read_units(facts.text("units")).values() if is_ours(unit)]
+    if not units:
+        raise Unreadable("systemctl showed no service of ours")
     if dumping := sorted(unit["Id"] for unit in units if unit["LimitCORE"] != "0"):
         return failed(f"LimitCORE is not 0: {', '.join(dumping)}")
     return passed(f"core_pattern={pattern}, {len(units)} services")

@@ -3,12 +3,13 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from passevue.baseline.machine import Machine
+from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.reading.ini import read_ini
 from passevue.baseline.remedies import IMAGE_BUG
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
 
 FOLDERS = ("/usr/lib/systemd/journald.conf.d", "/etc/systemd/journald.conf.d")
+KEPT = frozenset({"persistent", "auto"})
 LONGEST = timedelta(days=186 + 31)  # six months, and the longest that one journal file spans
 _UNITS = {"month": 30.44, "months": 30.44, "week": 7.0, "weeks": 7.0, "w": 7.0, "day": 1.0, "days": 1.0, "d": 1.0,
           "year": 365.25, "years": 365.25, "y": 365.25}  # fmt: skip
@@ -27,8 +28,13 @@ def check(machine: Machine) -> Finding:
         return failed(f"MaxRetentionSec={settings.get('MaxRetentionSec', '')} is not six months")
     if not settings.get("SystemMaxUse"):
         return failed("no SystemMaxUse: the journal has no bound")
-    oldest = min((machine.stat(path).st_mtime for path in machine.glob("/var/log/journal/*/*.journal")), default=None)
-    if oldest is not None and machine.now - datetime.fromtimestamp(oldest, UTC) > LONGEST:
+    if settings.get("Storage", "auto") not in KEPT:
+        return failed(f"Storage={settings['Storage']}: the journal is not kept")
+    files = machine.glob("/var/log/journal/*/*.journal")
+    if not files:
+        raise Unmeasurable("no file of the journal is shown")
+    oldest = min(machine.stat(path).st_mtime for path in files)
+    if machine.now - datetime.fromtimestamp(oldest, UTC) > LONGEST:
         return failed(f"a journal file was last written on {datetime.fromtimestamp(oldest, UTC):%Y-%m-%d}")
     return passed(f"{days:.0f} days, at most {settings['SystemMaxUse']}")
 

@@ -8,6 +8,7 @@ from passevue.baseline.reading.mounts import Mount, holding, read_mounts
 from passevue.baseline.remedies import REFLASH
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
 
+OVER = frozenset({"/etc/machine-id"})
 SYSTEM = ("/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib64")
 
 
@@ -23,6 +24,8 @@ def check(machine: Machine) -> Finding:
             return failed(f"an overlay over {mount.point}")
         if mount.writable:
             return failed(f"{mount.point} can be written")
+        if mount.device != root.device and mount.point not in OVER:
+            return failed(f"{mount.point} is {mount.kind} of elsewhere")
     return passed(f"{root.kind}, read-only")
 
 

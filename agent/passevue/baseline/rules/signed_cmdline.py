@@ -3,6 +3,8 @@
 The root hash is the one word that the manifest cannot hold, since it lies inside the root: BOOT-04 compares that one.
 """
 
+import base64
+
 from passevue.baseline.machine import Machine
 from passevue.baseline.reading.command_line import read_command_line
 from passevue.baseline.remedies import REFLASH
@@ -26,13 +28,21 @@ def check(machine: Machine) -> Finding:
         return failed(_difference(line.fixed, signed.fixed))
     if machine.facts.absent("stub"):
         return failed("not started by the stub of a UKI")
+    if not _stub(machine.facts.text("stub")).startswith(STUB):
+        return failed("started by another stub than systemd's")
     settings = dict(line.split(maxsplit=1) for line in machine.facts.lines("loader") if not line.startswith("#"))
-    if settings.get("editor", "yes") in EDITOR_ON:
+    if settings.get("editor", "yes").strip() not in EDITOR_OFF:
         return failed("the loader lets its command line be edited")
     return passed(f"{len(line.fixed)} words as signed, editor off")
 
 
-EDITOR_ON = frozenset({"yes", "y", "true", "t", "on", "1"})
+STUB = "systemd-stub "
+EDITOR_OFF = frozenset({"no", "n", "false", "f", "off", "0"})  # anything else leaves it on, as it is without a word
+
+
+def _stub(variable: str) -> str:
+    """Who the stub says that it is: four bytes of attributes, then UTF-16."""
+    return base64.b64decode(variable, validate=True)[4:].decode("utf-16-le")
 
 
 def _difference(found: tuple[str, ...], signed: tuple[str, ...]) -> str:
