@@ -20,7 +20,7 @@ class Held:
 
     Attributes:
         setting: its key in the configuration, `structures.0.auth_certificate`.
-        role: `dmp` (TLS client of a structure), `sign`, `listener`, `psc`.
+        role: `dmp` (TLS client of a structure), `sign`, `listener`, `psc`, `pacs` (TLS client towards the PACS).
         structure: StructIdNat that it must be of; "" for others.
     """
 
@@ -41,11 +41,12 @@ def in_use(config: Config) -> Iterator[Held]:
         "ris": config.ris.tls,
         "modality": config.modality.tls,
         "page": config.page.tls,
-        "pacs": config.pacs.tls if config.pacs is not None else None,
     }
     for name, tls in sections.items():
         if tls is not None:
             yield Held(f"{name}.tls.certificate", "listener", tls.certificate)
+    if config.pacs is not None and config.pacs.tls is not None:
+        yield Held("pacs.tls.certificate", "pacs", config.pacs.tls.certificate)
 
 
 def read(machine: Machine, held: Held) -> x509.Certificate:

@@ -34,7 +34,7 @@ from passevue.baseline import facts
 from passevue.baseline.audit_head import write_head
 from passevue.baseline.heartbeat import Heartbeat, put, write_heartbeat
 from passevue.baseline.judge import NOT_LOOKED_AT, Standing, closing, good_until_s, holding, judge, opens_on
-from passevue.baseline.last_right import LastRight, write_last_right
+from passevue.baseline.last_right import note_right
 from passevue.baseline.looking import Looking
 from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.places import audit_folder
@@ -232,7 +232,7 @@ class Engine:
         self._due_s[rule.id] = self._next_s(rule, standing, now_s)
         self._tell(rule, standing)
         if rule.id == KNOWS_TIME and finding.status is Status.PASS and self._appliance:
-            await self._keep(write_last_right, LastRight(self._boot_id, now_s, standing.checked))
+            await self._keep(note_right, machine)
         if rule.id == KNOWS_TRAIL and finding.status is Status.PASS:
             await self._keep(write_head, machine)
 

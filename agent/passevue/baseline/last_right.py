@@ -28,12 +28,17 @@ class LastRight:
         """By how much the clock was set since then; None when that was another boot."""
         if self.boot_id != machine.boot_id:
             return None
-        return machine.now - (self.at + timedelta(seconds=machine.uptime_s - self.uptime_s))
+        return machine.now - (self.at + timedelta(seconds=machine.now_s - self.uptime_s))
 
 
 def write_last_right(folder: Path, found: LastRight) -> None:
     """Blocks. Raises: OSError."""
     put(folder / NAME, json.dumps({"boot_id": found.boot_id, "uptime_s": found.uptime_s, "at": found.at.isoformat()}))
+
+
+def note_right(folder: Path, machine: Machine) -> None:
+    """The clock that was just found right, as it was then: it may have been set since. Blocks. Raises: OSError."""
+    write_last_right(folder, LastRight(machine.boot_id, machine.now_s, machine.now))
 
 
 def read_last_right(machine: Machine) -> LastRight | None:

@@ -178,6 +178,7 @@ class Machine:
         self.config_path = config_path
         self.evidence_s: float | None = None
         self.trail_refused: Exception | None = None
+        self._made_s = time.monotonic()
         self._config = config
         self._data_dir = data_dir
         self._runner = runner or run_program
@@ -226,6 +227,11 @@ class Machine:
     def uptime_s(self) -> float:
         """Seconds since the box started (CLOCK_BOOTTIME), which no setting of the clock changes."""
         return float(self.read_text("/proc/uptime").split()[0])
+
+    @property
+    def now_s(self) -> float:
+        """CLOCK_BOOTTIME at `now`, however long ago that is."""
+        return self.uptime_s - (time.monotonic() - self._made_s)
 
     @property
     def facts(self) -> Facts:

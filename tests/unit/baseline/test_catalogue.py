@@ -1,5 +1,6 @@
 """The catalogue is what its page says, whole, and in words that people can act on."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -83,6 +84,21 @@ def test_two_effects_are_told_apart(rule: Rule) -> None:
         assert gravity.index(rule.worse) > gravity.index(rule.effect)
     if rule.effect is Effect.HOLD:
         assert rule.holds, "a hold stops a function"
+
+
+def test_why_a_rule_does_not_apply_is_told_in_french() -> None:
+    """People read it on the page, unlike what was observed."""
+    told = []
+    for path in sorted((HERE / "rules").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "not_applicable":
+                told += [(path.stem, each.value) for each in ast.walk(node) if isinstance(each, ast.Constant)]
+    assert len(told) > 5
+    for rule, text in told:
+        assert re.search(r"\b(le|la|les|ce|cette|aucun|rien)\b", text), (rule, text)
+        assert not re.search(r"\b(the|is|until|runs)\b", text), (rule, text)
+        assert "'" not in text, (rule, "a French apostrophe is ’")
+        assert not text.endswith("."), (rule, text)
 
 
 def test_a_key_of_the_fleet_means_one_remedy() -> None:

@@ -14,6 +14,7 @@ from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.report import read_report
 from passevue.baseline.rule import Effect, Event, Finding, Function, Level, Rule, Status, When, failed, passed, unknown
 from passevue.baseline.rules.audit_chained import RULE as AUDIT_CHAINED
+from passevue.baseline.rules.audit_writes import RULE as AUDIT_WRITES
 from passevue.baseline.verdict import Leave
 from passevue.errors import StoreError
 from tests.unit.baseline.machines import BOOT_ID, Recorded
@@ -311,6 +312,26 @@ async def test_a_trail_that_takes_nothing_stops_no_engine(tmp_path: Path) -> Non
     await bench.engine.begin()
     await bench.engine.step()
     assert check.asked == 1
+
+
+async def test_a_trail_that_refuses_a_record_closes_national_at_once(tmp_path: Path) -> None:
+    """However young the last record is that it took."""
+
+    async def full() -> None:
+        raise StoreError("the audit trail cannot be written")
+
+    bench = Bench(tmp_path, AUDIT_WRITES)
+    await asyncio.to_thread(bench.box.configured)
+    await asyncio.to_thread(written, bench.box, 5)
+    await bench.engine.begin()
+    await bench.engine.step()
+    assert bench.engine.verdict.closed == ()
+    bench.canary = full  # type: ignore[method-assign]
+    bench.engine = bench.another(AUDIT_WRITES)
+    await bench.engine.begin()
+    await bench.engine.step()
+    assert bench.engine.verdict.closed == ("LOG-01",)
+    assert bench.engine.report.results[0].observed == "a record was refused just now: StoreError"
 
 
 def leave_of(bench: Bench, *, strict: bool = True) -> Leave:

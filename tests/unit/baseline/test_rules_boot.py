@@ -296,7 +296,7 @@ def test_a_second_slot_that_no_update_ever_filled_is_no_fault(tmp_path: Path) ->
     box.facts |= {"slots": json.dumps(slots), "slots_empty": "verity-b\n"}
     found = SLOTS_SOUND.check(box.handed(box.facts))
     assert (found.status, found.observed) == (
-        Status.NOT_APPLICABLE, "A runs; the other slot is empty until the first update",
+        Status.NOT_APPLICABLE, "la deuxième version n’arrivera qu’avec la première mise à jour",
     )  # fmt: skip
     ((_, own),) = slots["slots"][2].items()
     own["boot_status"] = "bad"

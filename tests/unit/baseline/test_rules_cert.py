@@ -113,6 +113,17 @@ def test_a_listener_with_the_key_of_a_structure_fails(site: Site) -> None:
     assert finding.observed == "page.tls.certificate has the key of structures.0.auth_certificate"
 
 
+def test_a_key_of_a_listener_opens_no_call_of_ours(site: Site) -> None:
+    """TLS server and TLS client are two uses."""
+    tls = {"certificate": f"{SITE}/cabinet.pem", "key": f"{SITE}/cabinet.key"}
+    site.put("cabinet", leaf(site.pki, Family.SERV_SSL_SERV).certificate)
+    site.box.configured(page={"tls": tls}, ris={"tls": tls})
+    assert status(ONE_KEY_ONE_USE, site.box.machine()) is Status.PASS
+    site.box.configured(page={"tls": tls}, pacs={"host": "10.0.0.9", "ae_title": "PACS", "tls": tls})
+    finding = look(ONE_KEY_ONE_USE, site.box.machine())
+    assert finding.observed == "pacs.tls.certificate has the key of page.tls.certificate"
+
+
 def test_authorities_of_one_realm_pass(site: Site) -> None:
     assert status(ANCHORS_PER_ENDPOINT, site.box.machine()) is Status.PASS
 
@@ -136,6 +147,16 @@ def test_the_system_s_own_authorities_fail(site: Site) -> None:
     site.box.configured(psc=psc)
     assert status(ANCHORS_PER_ENDPOINT, site.box.machine()) is Status.FAIL
     site.box.configured(psc={**psc, "authority": f"{SITE}/authority.pem"})
+    assert status(ANCHORS_PER_ENDPOINT, site.box.machine()) is Status.PASS
+
+
+def test_a_pacs_by_https_is_believed_by_its_own_authority_alone(site: Site) -> None:
+    pacs = {"host": "10.0.0.9", "ae_title": "PACS", "dicomweb_url": "https://10.0.0.9/dicom-web"}
+    site.box.configured(pacs=pacs)
+    assert status(ANCHORS_PER_ENDPOINT, site.box.machine()) is Status.FAIL
+    site.box.configured(pacs={**pacs, "authority": f"{SITE}/authority.pem"})
+    assert status(ANCHORS_PER_ENDPOINT, site.box.machine()) is Status.PASS
+    site.box.configured(pacs={**pacs, "dicomweb_url": "http://10.0.0.9/dicom-web"})  # TLS-07's matter
     assert status(ANCHORS_PER_ENDPOINT, site.box.machine()) is Status.PASS
 
 

@@ -128,6 +128,20 @@ def test_counts_and_handles_mean_nothing(tmp_path: Path) -> None:
     assert box.look(DEFAULT_DROP).status is Status.PASS
 
 
+@pytest.mark.parametrize("changed", [{"prio": 300}, {"dev": "enp1s0"}, {"policy": "accept"}])
+def test_where_a_chain_stands_counts(changed: Object, tmp_path: Path) -> None:
+    box = ABox(tmp_path)
+    change(box, "ruleset", lambda kind, body: {**body, **changed} if kind == "chain" and "hook" in body else body)
+    assert box.look(DEFAULT_DROP).status is Status.FAIL
+
+
+def test_a_table_that_sleeps_fails(tmp_path: Path) -> None:
+    """`flags dormant`: everything is listed, nothing is done. (nft 1.0.6 says so with the table's name.)"""
+    box = ABox(tmp_path)
+    change(box, "ruleset", lambda kind, body: {**body, "flags": "passevue"} if kind == "table" else body)
+    assert_fails(DEFAULT_DROP, box, "of the signed file")
+
+
 def test_another_table_fails(tmp_path: Path) -> None:
     box = ABox(tmp_path)
     ruleset = json.loads(box.facts["ruleset"])

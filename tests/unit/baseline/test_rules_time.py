@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from passevue.baseline.last_right import LastRight, write_last_right
+from passevue.baseline.last_right import LastRight, note_right, read_last_right, write_last_right
 from passevue.baseline.reading.chrony import read_sources, read_tracking
 from passevue.baseline.rule import Effect, Status
 from passevue.baseline.rules.time_floor import RULE as TIME_FLOOR
@@ -13,7 +13,7 @@ from passevue.errors import Unreadable
 from tests.unit.baseline.machines import BOOT_ID, NOW, Recorded, look, status
 
 # chronyc 4.6 -c tracking, sources, authdata
-TRACKING = "{ref},192.0.2.7,{stratum},{at},{offset},0.000012,0.000100,-12.5,0.001,0.05,0.012,0.001,64.5,{leap}\n"
+TRACKING = "{ref},192.0.2.7,{stratum},{at},{offset},0.000012,0.000100,-12.5,0.001,0.05,0.012,{dispersion},64.5,{leap}\n"
 SOURCES = (
     "^,*,192.0.2.7,2,6,377,12,-0.000012,-0.000010,0.012\n"
     "^,+,192.0.2.8,2,6,377,14,0.000100,0.000110,0.015\n"
@@ -30,9 +30,13 @@ def box(tmp_path: Path) -> Recorded:
     return made
 
 
-def tracking(offset: str = "-0.000420", leap: str = "Normal", stratum: int = 3, age_s: float = 30) -> str:
+def tracking(
+    offset: str = "-0.000420", leap: str = "Normal", stratum: int = 3, age_s: float = 30, dispersion: float = 0.001
+) -> str:
     at = NOW.timestamp() - age_s
-    return TRACKING.format(ref="C0000207", stratum=stratum, at=f"{at:.9f}", offset=offset, leap=leap)
+    return TRACKING.format(
+        ref="C0000207", stratum=stratum, at=f"{at:.9f}", offset=offset, leap=leap, dispersion=dispersion
+    )
 
 
 def last_right(box: Recorded, seconds_ago: float, set_by: timedelta = timedelta(), boot_id: str = BOOT_ID) -> None:
@@ -61,7 +65,7 @@ def test_a_clock_that_is_off_holds(box: Recorded, offset: str) -> None:
     [
         tracking(offset="61.0"),
         tracking(leap="Not synchronised", stratum=0),
-        TRACKING.format(ref="00000000", stratum=0, at="0.0", offset="0.0", leap="Not synchronised"),
+        TRACKING.format(ref="0", stratum=0, at="0.0", offset="0.0", leap="Not synchronised", dispersion=1.0),
     ],
 )
 def test_a_clock_far_off_or_never_right_blocks(box: Recorded, said: str) -> None:
@@ -78,6 +82,63 @@ def test_a_clock_that_was_set_by_a_year_blocks_until_it_is_measured_again(box: R
     finding = look(TIME_SYNCHRONISED, box.machine())
     assert (finding.status, finding.effect) == (Status.FAIL, Effect.BLOCK)
     box.facts["chrony_tracking"] = tracking(age_s=30)  # measured since: chrony itself set it right
+    assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
+
+
+@pytest.mark.parametrize("minutes", [20, 60, 110, -30, -110])
+def test_a_clock_that_was_set_by_less_than_the_age_of_a_measurement_blocks_too(box: Recorded, minutes: int) -> None:
+    moved = timedelta(minutes=minutes)
+    last_right(box, 300, set_by=moved)
+    box.facts["chrony_tracking"] = tracking(age_s=400 + moved.total_seconds())  # before, in the clock of then
+    finding = look(TIME_SYNCHRONISED, box.machine())
+    assert (finding.status, finding.effect) == (Status.FAIL, Effect.BLOCK)
+    assert f"{moved.total_seconds():+.0f} s" in finding.observed
+
+
+@pytest.mark.parametrize("seconds", [30, -30])
+def test_a_clock_that_was_set_by_seconds_holds_until_it_is_measured_again(box: Recorded, seconds: int) -> None:
+    last_right(box, 20, set_by=timedelta(seconds=seconds))
+    box.facts["chrony_tracking"] = tracking(age_s=25 + seconds)
+    finding = look(TIME_SYNCHRONISED, box.machine())
+    assert (finding.status, finding.effect) == (Status.FAIL, None)
+    box.facts["chrony_tracking"] = tracking(age_s=5)
+    assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
+
+
+def test_a_look_that_comes_late_takes_its_own_delay_for_no_setting_of_the_clock(box: Recorded) -> None:
+    """`now` is of the round's beginning; the kernel's clock went on meanwhile."""
+    last_right(box, 600)
+    for age_s in (30, -200):  # measured before the round began, or since
+        box.facts["chrony_tracking"] = tracking(age_s=age_s)
+        machine = box.machine()
+        machine._made_s -= 300  # it began five minutes ago
+        box.file("/proc/uptime", "4300.00 8000.00\n")
+        assert look(TIME_SYNCHRONISED, machine).status is Status.PASS
+
+
+def test_what_is_noted_is_the_clock_that_was_found_right(box: Recorded) -> None:
+    """Not one that was set while the other rules were looked at."""
+    folder = box.root / "var/lib/passevue/baseline"
+    folder.mkdir(parents=True)
+    machine = box.machine()
+    note_right(folder, machine)
+    known = read_last_right(machine)
+    assert known is not None
+    assert known.at == NOW
+    assert known.uptime_s <= 4000.0
+
+
+@pytest.mark.parametrize(("age_h", "dispersion", "effect"), [(48, 1.3, None), (9000, 90.0, Effect.BLOCK)])
+def test_a_clock_that_nobody_has_measured_for_long_is_not_known_to_be_right(
+    box: Recorded, age_h: int, dispersion: float, effect: Effect | None
+) -> None:
+    box.facts["chrony_tracking"] = tracking(age_s=age_h * 3600, dispersion=dispersion)
+    finding = look(TIME_SYNCHRONISED, box.machine())
+    assert (finding.status, finding.effect) == (Status.FAIL, effect)
+    assert f"not measured for {age_h} h" in finding.observed
+    box.facts["chrony_tracking"] = tracking(age_s=age_h * 3600, dispersion=0.2)
+    assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
+    box.facts["chrony_tracking"] = tracking(age_s=900, dispersion=dispersion)  # as a young box, or a bad line, has it
     assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
 
 

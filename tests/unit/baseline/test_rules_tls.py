@@ -330,3 +330,24 @@ def test_a_wide_network_under_tls_is_no_matter(box: Recorded) -> None:
     assert (finding.status, finding.observed) == (
         Status.FAIL, "1 of 1 networks in clear are wide or public, the first in modality.callers",
     )  # fmt: skip
+
+
+PACS = {"host": "10.0.0.9", "ae_title": "PACS"}
+
+
+@pytest.mark.parametrize(
+    ("pacs", "expected"),
+    [
+        ({}, Status.PASS),
+        ({"host": "193.0.0.1"}, Status.FAIL),
+        ({"host": "193.0.0.1", "tls": {"certificate": f"{SITE}/p.pem", "key": f"{SITE}/p.key"}}, Status.PASS),
+        ({"dicomweb_url": "http://193.0.0.1/dicom-web"}, Status.FAIL),
+        ({"dicomweb_url": "https://193.0.0.1/dicom-web"}, Status.PASS),
+        ({"host": "pacs.centre.example", "dicomweb_url": "http://pacs.centre.example/dicom-web"}, Status.PASS),
+    ],
+)
+def test_the_pacs_is_spoken_to_in_clear_on_a_private_network_only(
+    box: Recorded, pacs: dict[str, Any], expected: Status
+) -> None:
+    box.configured(pacs=PACS | pacs)
+    assert status(CABINET_IN_CLEAR, box.machine()) is expected

@@ -1,7 +1,8 @@
 """What `chronyc -c` says (chronyc(1)): comma-separated fields, one record a line.
 
 Facts: of `tracking`, field 3 is the stratum, 4 the time of the last measurement (seconds since 1970), 5 the offset of
-the system clock in seconds, 14 the leap status, `Not synchronised` until the first update. Of `sources`, field 2 is the
+the system clock in seconds, 12 the root dispersion, by how much it may be off beside that, which grows until the next
+measurement, 14 the leap status, `Not synchronised` until the first update. Of `sources`, field 2 is the
 state (`*` in use, `+` combined, `-` left out, `?` not reachable, `x` a falseticker) and 6 the reach register in octal.
 Of `authdata`, field 2 is the mode (`NTS`, `SK`, `-`) and 7 the age of the last good handshake.
 """
@@ -17,6 +18,7 @@ class Tracking:
     stratum: int
     measured_at: float
     offset_s: float
+    dispersion_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,11 @@ def read_tracking(text: str) -> Tracking:
     if len(fields) < 14:
         raise Unreadable("chronyc did not answer with tracking")
     try:
-        stratum, measured_at, offset_s = int(fields[2]), float(fields[3]), float(fields[4])
+        stratum = int(fields[2])
+        measured_at, offset_s, dispersion_s = (float(fields[number]) for number in (3, 4, 11))
     except ValueError as err:
         raise Unreadable("chronyc did not answer with tracking") from err
-    return Tracking(fields[13] != "Not synchronised" and stratum > 0, stratum, measured_at, offset_s)
+    return Tracking(fields[13] != "Not synchronised" and stratum > 0, stratum, measured_at, offset_s, dispersion_s)
 
 
 def read_sources(text: str) -> tuple[Source, ...]:

@@ -39,6 +39,7 @@ class Chain:
     kind: str = ""  # type of a base chain: filter, nat, route; empty for others
     hook: str = ""
     policy: str = ""
+    place: str = ""  # among the chains of its hook: priority, device
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Ruleset:
     @property
     def shape(self) -> str:
         """SHA-256 over everything but the elements of named sets."""
-        chains = sorted((c.family, c.table, c.name, c.kind, c.hook, c.policy) for c in self.chains)
+        chains = sorted((c.family, c.table, c.name, c.kind, c.hook, c.policy, c.place) for c in self.chains)
         rules = sorted((rule.chain, number, _canonical(rule.expressions)) for number, rule in self._numbered())
         return hashlib.sha256(_canonical([chains, rules, sorted(self.others)]).encode()).hexdigest()
 
@@ -96,8 +97,8 @@ def read_ruleset(tree: Any) -> Ruleset:
         for kind, body in _objects(tree["nftables"]):
             key = (str(body.get("family", "")), str(body.get("table", "")), str(body.get("name", "")))
             if kind == "chain":
-                rest = [str(body.get(name, "")) for name in ("type", "hook", "policy")]
-                chains.append(Chain(*key, *rest))
+                hook, place = str(body.get("hook", "")), _canonical([body.get("prio"), body.get("dev")])
+                chains.append(Chain(*key, str(body.get("type", "")), hook, str(body.get("policy", "")), place))
             elif kind == "rule":
                 rules.append(NftRule((key[0], key[1], str(body["chain"])), tuple(_steady(body["expr"]))))
             elif kind == "element":

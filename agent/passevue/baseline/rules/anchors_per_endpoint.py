@@ -8,7 +8,7 @@ from passevue.baseline.certificates import authorities
 from passevue.baseline.machine import Machine
 from passevue.baseline.remedies import CONFIG
 from passevue.baseline.rule import Effect, Event, Finding, Level, Rule, Text, When, failed, passed
-from passevue.config import Config
+from passevue.config import Config, Pacs
 from passevue.national.certificate import is_test_authority
 
 
@@ -16,7 +16,7 @@ def check(machine: Machine) -> Finding:
     config = machine.config
     if config.psc is not None and config.psc.authority is None:
         return failed("psc.authority is not set: the authorities of the system are trusted")
-    if config.pacs is not None and config.pacs.tls is not None and config.pacs.authority is None:
+    if config.pacs is not None and _under_tls(config.pacs) and config.pacs.authority is None:
         return failed("pacs.authority is not set: the authorities of the system are trusted")
     stores = _stores(config)
     for setting, path in stores.items():
@@ -28,6 +28,10 @@ def check(machine: Machine) -> Finding:
             if test != {config.box.realm == "test"}:
                 return failed(f"{setting} is not of the {config.box.realm} realm alone")
     return passed(f"{len(stores)} files of authorities")
+
+
+def _under_tls(pacs: Pacs) -> bool:
+    return pacs.tls is not None or (pacs.dicomweb_url is not None and pacs.dicomweb_url.scheme == "https")
 
 
 def _stores(config: Config) -> dict[str, Path]:

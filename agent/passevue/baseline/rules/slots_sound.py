@@ -16,7 +16,7 @@ def check(machine: Machine) -> Finding:
         return failed(f"{booted.bootname} runs, {slots.primary or 'none'} starts next")
     bad = [each.bootname for each in slots.bootable if not each.good]
     if bad and booted.good and set(bad) <= never_written(machine.facts.text("slots_empty")):
-        return not_applicable(f"{booted.bootname} runs; the other slot is empty until the first update")
+        return not_applicable("la deuxième version n’arrivera qu’avec la première mise à jour")
     if bad or len(slots.bootable) < 2:
         return failed(f"{booted.bootname} runs; not good: {', '.join(bad) or 'there is no other slot'}")
     return passed(f"{booted.bootname} runs, {len(slots.bootable)} slots good")
