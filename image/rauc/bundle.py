@@ -23,9 +23,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OVERLAY = HERE / "overlay/usr/lib/passevue"
 COMPATIBLE = "passevue-x86-64"
-SQUASHFS = "--mksquashfs-args=-b 4096"
-"""A box that lacks a chunk of 4 KiB fetches the block of the squashfs around it, which is 128 KiB unless one says
-(fetched.py).
+SQUASHFS = "--mksquashfs-args=-b 8192"
+"""A box that lacks a chunk of 4 KiB fetches the block of the squashfs around it: 128 KiB, unless one says. Why eight:
+README.md, "Why".
 """
 sys.path.insert(0, str(OVERLAY))
 
@@ -73,6 +73,7 @@ def lay_out(out: Path, folder: Path) -> str:
         "version": facts["version"],
         "profile": facts["profile"],
         "root_hash": facts["root_hash"],
+        "rollback_index": facts.get("rollback_index", 0),
         "epoch": facts.get("epoch", 0),
         "commit": facts.get("commit", ""),
     }

@@ -8,10 +8,11 @@ and counts the bytes of it that RAUC 1.13 asks an HTTP server for:
 - the files that RAUC and the hook read whole: hook, meta.json, and per image the index of its chunks' SHA-256;
 - per image, the chunks of 4 KiB that are not zeros, not in the same image further up, and not in the running slot
   (`copy_block_hash_index_image_to_dev`). The other slot, which RAUC asks too, is taken for empty. A chunk costs the
-  whole block of the squashfs that it lies in, compressed or not, and that costs whole blocks of 4 KiB of the device.
+  whole block of the squashfs that it lies in, and that costs all blocks of 4 KiB of the device that it touches: Linux
+  reads each block of a squashfs by itself, and what two of them share twice.
 
-Not counted: HTTP headers (one request for each piece, or more), and what the kernel reads ahead. Both are told in
-README.md. With --most the program fails when it is more.
+Not counted: HTTP headers, one request for each piece. The figure is what Linux reads when it reads nothing ahead, which
+`overlay/usr/lib/udev/rules.d` sees to. With --most the program fails when it is more.
 """
 
 import argparse
@@ -87,7 +88,7 @@ class Squashfs:
             return self._data(*told.blocks[number])[:left]
         return self._data(*self._fragment(told.fragment))[told.offset :][:left]
 
-    def place(self, name: str, number: int) -> frozenset[int]:
+    def place(self, name: str, number: int) -> range:
         """The blocks of 4 KiB of the bundle that are read for one block of a file."""
         told = self.files[name]
         at, word = told.blocks[number] if number < len(told.blocks) else self._fragment(told.fragment)
@@ -162,21 +163,21 @@ class Fetched:
     """Which blocks of 4 KiB of the bundle a box asks for, and why."""
 
     size: int  # of the bundle, bytes
-    parts: tuple[tuple[str, frozenset[int]], ...]
+    parts: tuple[tuple[str, tuple[range, ...]], ...]  # each range: one request
     chunks: tuple[tuple[str, int, int], ...]  # image, chunks that are new, chunks
 
     @property
-    def blocks(self) -> frozenset[int]:
-        return _union(blocks for _, blocks in self.parts)
-
-    @property
     def bytes(self) -> int:
-        return sum(min(CHUNK, self.size - block * CHUNK) for block in self.blocks)
+        return sum(weight(pieces) for _, pieces in self.parts)
 
     @property
     def pieces(self) -> int:
-        """Runs of neighbours: HTTP requests, at least."""
-        return sum(block - 1 not in self.blocks for block in self.blocks)
+        return sum(len(pieces) for _, pieces in self.parts)
+
+
+def weight(pieces: Iterable[range]) -> int:
+    """Bytes."""
+    return sum(len(piece) for piece in pieces) * CHUNK
 
 
 def measure(running: dict[str, bytes], bundle: Path) -> Fetched:
@@ -192,10 +193,10 @@ def measure(running: dict[str, bytes], bundle: Path) -> Fetched:
         signature = size - 8 - struct.unpack(">Q", file.read(8))[0]
         tree = squashfs.end + -squashfs.end % CHUNK
         parts = [
-            ("signature", _blocks(signature, size)),
-            ("hash tree of the bundle", _blocks(tree, signature)),
-            ("tables of the squashfs", _blocks(0, 96) | _blocks(squashfs.tables, squashfs.end)),
-            ("hook, meta.json", _union(_whole(squashfs, name) for name in WHOLE)),
+            ("signature", (_blocks(signature, size),)),
+            ("hash tree of the bundle", (_blocks(tree, signature),)),
+            ("tables of the squashfs", (_blocks(0, 96), _blocks(squashfs.tables, squashfs.end))),
+            ("hook, meta.json", tuple(piece for name in WHOLE for piece in _whole(squashfs, name))),
         ]
         chunks = []
         for name in IMAGES:
@@ -205,7 +206,7 @@ def measure(running: dict[str, bytes], bundle: Path) -> Fetched:
             new = missing(running[name], [wanted[at : at + 32] for at in range(0, len(wanted), 32)])
             chunks.append((name, len(new), len(wanted) // 32))
             touched = sorted({chunk * CHUNK // squashfs.block for chunk in new})
-            parts.append((name, _union(squashfs.place(name, number) for number in touched)))
+            parts.append((name, tuple(squashfs.place(name, number) for number in touched)))
     return Fetched(size, tuple(parts), tuple(chunks))
 
 
@@ -231,20 +232,16 @@ def of_box(out: Path) -> dict[str, bytes]:
     }
 
 
-def _whole(squashfs: Squashfs, name: str) -> frozenset[int]:
-    return _union(squashfs.place(name, number) for number in range(squashfs.count(name)))
+def _whole(squashfs: Squashfs, name: str) -> tuple[range, ...]:
+    return tuple(squashfs.place(name, number) for number in range(squashfs.count(name)))
 
 
-def _union(parts: Iterable[frozenset[int]]) -> frozenset[int]:
-    return frozenset().union(*parts)
-
-
-def _blocks(begin: int, end: int) -> frozenset[int]:
-    return frozenset(range(begin // CHUNK, -(-end // CHUNK))) if end > begin else frozenset()
+def _blocks(begin: int, end: int) -> range:
+    return range(begin // CHUNK, -(-end // CHUNK)) if end > begin else range(0)
 
 
 def told(fetched: Fetched) -> str:
-    lines = [f"{name:<28}{len(blocks) * CHUNK / 1e6:8.2f} MB" for name, blocks in fetched.parts]
+    lines = [f"{name:<28}{weight(pieces) / 1e6:8.2f} MB" for name, pieces in fetched.parts]
     lines += [f"{name}: {new} of {whole} chunks are new" for name, new, whole in fetched.chunks]
     whole = f"{fetched.bytes / 1e6:.2f} MB of {fetched.size / 1e6:.1f} MB"
     return "\n".join([*lines, f"fetched: {whole}, in {fetched.pieces} pieces"])

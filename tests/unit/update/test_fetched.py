@@ -84,14 +84,14 @@ def test_it_tells_what_is_new_and_the_whole(folders: tuple[Path, Path]) -> None:
     assert re.search(r"^uki\.img: [1-9] of \d+ chunks are new$", said.stdout, re.M), "kernel and initrd are the same"
     found = re.search(r"^fetched: ([\d.]+) MB of ([\d.]+) MB, in \d+ pieces$", said.stdout, re.M)
     assert found
-    assert float(found[1]) < 0.15 < float(found[2])
+    assert float(found[1]) < 0.25 < float(found[2])
 
 
 def test_a_chunk_costs_little_more_than_itself(folders: tuple[Path, Path], fetched: ModuleType) -> None:
     """With the 128 KiB that RAUC would take by itself, the four of them cost half of this bundle."""
     running, update = folders
     parts = dict(fetched.measure(fetched.of_box(running), update / "passevue-1.6.0.raucb").parts)
-    assert len(parts["root.img"]) <= 4 * 2
+    assert fetched.weight(parts["root.img"]) <= 4 * 3 * CHUNK
 
 
 def test_what_is_counted_is_enough(folders: tuple[Path, Path], fetched: ModuleType, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_what_is_counted_is_enough(folders: tuple[Path, Path], fetched: ModuleTy
     (whole,) = update.glob("*.raucb")
     slots = fetched.of_box(running)
     data = bytearray(whole.read_bytes())
-    kept = fetched.measure(slots, whole).blocks
+    kept = {block for _, pieces in fetched.measure(slots, whole).parts for piece in pieces for block in piece}
     for block in range(len(data) // CHUNK):
         if block not in kept:
             data[block * CHUNK : (block + 1) * CHUNK] = bytes(CHUNK)
@@ -115,7 +115,8 @@ def test_what_is_counted_is_enough(folders: tuple[Path, Path], fetched: ModuleTy
             pieces = [slot[at : at + CHUNK] for at in range(0, len(slot), CHUNK)]
             known = {hashlib.sha256(piece).digest(): piece for piece in (*pieces, bytes(CHUNK))}
             for number in fetched.missing(slots[name], wanted):
-                known[wanted[number]] = ours.read(name, number * CHUNK // ours.block)
+                block, offset = divmod(number * CHUNK, ours.block)
+                known[wanted[number]] = ours.read(name, block)[offset : offset + CHUNK]
             assert b"".join(known[digest] for digest in wanted) == theirs.content(name)
         for name in fetched.WHOLE:
             assert ours.content(name) == theirs.content(name)

@@ -397,6 +397,16 @@ def test_a_newer_release_is_taken_once_what_runs_has_proved_itself() -> None:
     admission.admit(admission.Release("1.10", "development"), admission.Release("1.4.2", "development"), proved=True)
 
 
+def test_a_newer_release_with_a_lower_rollback_index_would_never_publish_and_is_refused() -> None:
+    here = admission.Release("1.4.2", "production", rollback_index=3)
+    for index in (3, 4):
+        admission.admit(admission.Release("1.5", "production", rollback_index=index), here, proved=True)
+    with pytest.raises(admission.Refused, match="4026"):
+        admission.admit(admission.Release("1.5", "production", rollback_index=2), here, proved=True)
+    with pytest.raises(admission.Refused, match="4026"):
+        admission.admit(admission.Release("1.5", "production"), here, proved=True)
+
+
 @pytest.mark.parametrize(
     "meta",
     [b"", b"{", b"[]", b"null", b'{"schema":1,"version":"1.2"}',
@@ -413,8 +423,10 @@ def test_what_runs_is_read_from_the_manifest_or_the_systems_own_name(tmp_path: P
     (tmp_path / "os-release").write_text('ID=debian\nIMAGE_VERSION="1.4.2"\nVARIANT_ID=development\n')
     missing = tmp_path / "manifest.json"
     assert admission.read_own(missing, tmp_path / "os-release") == admission.Release("1.4.2", "development", "0.0")
-    missing.write_text(json.dumps({"version": "1.4.3", "profile": "production", "security_floor": "1.4.1"}))
-    assert admission.read_own(missing, tmp_path / "os-release") == admission.Release("1.4.3", "production", "1.4.1")
+    told = {"version": "1.4.3", "profile": "production", "security_floor": "1.4.1", "rollback_index": 2}
+    missing.write_text(json.dumps(told))
+    runs = admission.Release("1.4.3", "production", "1.4.1", rollback_index=2)
+    assert admission.read_own(missing, tmp_path / "os-release") == runs
 
 
 def test_programs_run_alone_and_say_why_not(tmp_path: Path) -> None:
