@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from making.ground import BUILD, HERE, REPOSITORY, TOOLS, Order, remove, run, step
+from making.ground import BUILD, HERE, REPOSITORY, TOOLS, Order, git, remove, run, step
 
 MADE = BUILD / "mkosi"
 FETCHED = BUILD / "cache/fetched"  # its date: when the lists of packages were
@@ -96,6 +96,7 @@ def _facts(order: Order) -> dict[str, object]:
         "version": order.version,
         "profile": order.profile,
         "test_console": order.test,
+        "commit": git("rev-parse", "HEAD") + (" +" if git("status", "--porcelain", "-uno") else ""),  # +: changed since
         "built_at": datetime.fromtimestamp(order.epoch, UTC).isoformat(),
         "cmdline": " ".join(image["KernelCommandLine"]),
         "boot_keys": [hashlib.sha256(certificate).hexdigest()],
