@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from making.ground import BUILD, HERE, REPOSITORY, TOOLS, Order, git, remove, run, step
+from making.ground import BUILD, HERE, REPOSITORY, TOOLS, BuildError, Order, git, remove, run, step
 
 MADE = BUILD / "mkosi"
 FETCHED = BUILD / "cache/fetched"  # its date: when the lists of packages were
@@ -103,7 +103,19 @@ def _facts(order: Order) -> dict[str, object]:
         "rules": sum("\nRULE = " in path.read_text() for path in catalogue),
         "support_end": release["support_end"].isoformat(),
         "security_floor": release["security_floor"],
+        "rollback_index": rollback_index(),
     }
+
+
+def rollback_index() -> int:
+    """
+    Raises:
+        BuildError: no number that the TPM of a box could keep (agent/passevue/notary/rollback.py).
+    """
+    index = _release().get("rollback_index")
+    if not isinstance(index, int) or not 1 <= index <= 64:
+        raise BuildError(f"release.toml: rollback_index is 1 to 64, not {index!r}")
+    return index
 
 
 def _release() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from slots import uki as uki_slot
 
 from making.ground import HERE, REPOSITORY, BuildError, Order, git, in_tools, remove, run, step
-from making.image import MADE
+from making.image import MADE, rollback_index
 
 PAPERS = ("manifest.json", "manifest.json.sig", "sbom.cdx.json", "licences.txt")
 """Of the image, beside it: what somebody can check or read who has not booted it."""
@@ -40,6 +40,7 @@ def give(order: Order) -> None:
             "profile": order.profile,
             "test": order.test,
             "root_hash": root_hash.decode(),
+            "rollback_index": rollback_index(),
             "epoch": order.epoch,
             "commit": git("rev-parse", "HEAD"),
             "changed": bool(git("status", "--porcelain", "-uno")),

@@ -1,12 +1,15 @@
-"""How far the audit trail had come when it was last found whole: left by the engine, read by LOG-03.
+"""How far the audit trail, and the row of signed heads, had come when they were last found whole: left by the engine,
+read by LOG-03.
 
 The trail's folder is every zone's to write; this file is the host zone's alone. So a zone that was taken over cannot
 cut records off the end, nor write the trail anew from its start, without it being seen at the next look: the record
-that was the last is still there, with its chain, or it is not.
+that was the last is still there, with its chain, or it is not. The heads are the notary's alone to write; noted here,
+in another zone's file, the last of them cannot be cut off by it either.
 """
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +17,20 @@ from passevue.baseline.heartbeat import put
 from passevue.baseline.machine import Machine
 from passevue.baseline.places import audit_folder, baseline_folder
 from passevue.baseline.reading.audit_chain import Record, last_record
+from passevue.baseline.reading.signed_heads import read_heads
 
 NAME: Final = "audit-head.json"
 MAX_BYTES: Final = 4096
 TAIL: Final = 1 << 20  # bytes: the longest record
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The last record; count and digest of the last signed head, 0 and "" while there was none."""
+
+    end: Record
+    heads: int = 0
+    head: str = ""
 
 
 def trail_files(machine: Machine) -> list[str]:
@@ -45,13 +58,16 @@ def write_head(folder: Path, machine: Machine) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    put(folder / NAME, json.dumps({"number": last.number, "chain": last.chain}))
+    signed = read_heads(machine).last
+    told = {"heads": signed.head.count, "head": signed.digest} if signed else {}
+    put(folder / NAME, json.dumps({"number": last.number, "chain": last.chain, **told}))
 
 
-def read_head(machine: Machine) -> Record | None:
+def read_head(machine: Machine) -> Noted | None:
     """None when none was noted, or what is there makes no sense. Raises: OSError when it may not be read."""
     try:
         tree = json.loads(machine.read_bytes(baseline_folder(machine.config) / NAME, MAX_BYTES))
-        return Record(int(tree["number"]), str(tree["chain"]))
+        end = Record(int(tree["number"]), str(tree["chain"]))
+        return Noted(end, int(tree.get("heads", 0)), str(tree.get("head", "")))
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -2,7 +2,7 @@
 
 On the box three small units do it every four minutes, so that none has all the privileges that it takes:
 
-    devices    root, CAP_SYS_ADMIN, disks; no network           device-mapper, LUKS, the disks' own health
+    devices    root, CAP_SYS_ADMIN, disks, TPM; no network      device-mapper, LUKS, the disks' own health, TPM
     network    passevue-facts, CAP_NET_ADMIN; the box's network the loaded firewall, interfaces, the resolver
     rest       root, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH …      everything else; then joins what the other two left
 
@@ -31,7 +31,10 @@ ROUND_S: Final = 10 * 60.0  # what another unit left longer ago than this is of 
 
 ALL: Final = frozenset(TAKES)
 DEVICES: Final = frozenset(
-    {"crypt_table", "disk_health", "luks", "slots_empty", "sysctls_guarded", "verity_status", "verity_table"}
+    {
+        "crypt_table", "disk_health", "luks", "rollback_index", "slots_empty", "sysctls_guarded", "verity_status",
+        "verity_table",
+    }
 )  # fmt: skip
 NETWORK: Final = frozenset(
     {"dns", "links", "llmnr", "mdns", "radios", "ruleset", "ruleset_sets", "sysctls_network"}

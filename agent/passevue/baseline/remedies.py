@@ -135,6 +135,11 @@ INSTALL_UPDATE: Final = remedy(
     "Installez la dernière mise à jour.",
     "Install the last update.",
 )
+NO_WAY_BACK: Final = remedy(
+    "update.no_way_back",
+    "Installez la dernière mise à jour ; si le TPM est absent, ou a été vidé ou remplacé, appelez la maintenance.",
+    "Install the last update; if the TPM is missing, or was cleared or replaced, call maintenance.",
+)
 UPDATE_NETWORK: Final = remedy(
     "update.network",
     "Vérifiez que le boîtier atteint son service de mises à jour.",

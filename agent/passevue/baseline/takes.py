@@ -20,6 +20,7 @@ from passevue.baseline.facts import MAX_FACT_BYTES
 from passevue.baseline.machine import Machine
 from passevue.baseline.reading import accounts, links, luks, modules, sockets
 from passevue.errors import Unreadable
+from passevue.notary.tpm import DEVICE, kept_by
 
 VAR_PARTITION: Final = "/dev/disk/by-partlabel/passevue-var"
 RULESET_FILE: Final = "/etc/nftables.conf"
@@ -135,6 +136,10 @@ def _room(machine: Machine) -> str:
         seen, device = machine.statvfs(path), machine.stat(path).st_dev
         lines.append(f"{path} {device} {seen.f_blocks * seen.f_frsize} {seen.f_bavail * seen.f_frsize}\n")
     return "".join(lines)
+
+
+def _rollback_index(machine: Machine) -> str:
+    return json.dumps(kept_by(machine.path(DEVICE)))
 
 
 def _disks(machine: Machine) -> list[str]:
@@ -386,6 +391,7 @@ TAKES: Final[dict[str, Take]] = {
     "slots": _program("rauc", "status", "--output-format=json"),
     "slots_empty": _slots_empty,
     "firmware": _firmware,
+    "rollback_index": _rollback_index,
     "luks": _luks,
     "room": _room,
     "write_cache": _files("/sys/block/*/queue/write_cache"),

@@ -192,6 +192,7 @@ def healthy() -> dict[str, str]:
         "pcrs": "".join(f"{number} {PCRS.get(number, '0' * 64)}\n" for number in range(24)),
         "slots": recorded("slots.json"),
         "slots_empty": "",
+        "rollback_index": json.dumps({"attributes": 0x2202_0022, "value": "0000000000000001"}),
         "firmware": json.dumps({"HostSecurityAttributes": [attribute("org.fwupd.hsi.Uefi.SecureBoot", "success")]}),
         "luks": json.dumps(luks.without_secrets(json.loads(recorded("luks_header.json")))),
         "room": f"/var/lib/passevue 65025 {200 << 30} {150 << 30}\n/var/log 65025 {200 << 30} {150 << 30}\n",
@@ -257,6 +258,7 @@ class ABox:
         self.missing: dict[str, str] = {}
         self.manifest: dict[str, Any] = {
             "schema": 1, "version": "1.4.2", "profile": "production", "built_at": "2026-11-01T00:00:00Z",
+            "rollback_index": 1,
             "apparmor": list(PROFILES), "boot_keys": [sha256(OWN_KEY).hexdigest()], "cmdline": SIGNED_WORDS,
             "listeners": list(LISTENERS), "setuid": ["/usr/bin/mount"], "units": list(ENABLED), "files": {},
         }  # fmt: skip

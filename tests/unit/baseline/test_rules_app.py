@@ -268,7 +268,8 @@ def test_another_authority_in_its_place_fails(box: Recorded) -> None:
 
 def test_a_version_with_a_floor_below_it_passes(box: Recorded) -> None:
     box.file(SYSTEM_CONF, CONF)
-    box.manifest(security_floor="1.4.0")
+    box.facts["rollback_index"] = json.dumps({"attributes": 0x2202_0022, "value": "0000000000000002"})
+    box.manifest(security_floor="1.4.0", rollback_index=2)
     assert status(NO_WAY_BACK, box.machine()) is Status.PASS
 
 

@@ -90,7 +90,8 @@ def test_each_zone_has_its_own_user_without_shell_or_password_in_the_shared_grou
     groups = {
         line.split(":")[0]: line.split(":")[3].split(",") for line in (peopled / "etc/group").read_text().splitlines()
     }
-    assert set(users) == {*(f"passevue-{part}" for part in Part), "passevue-facts", "passevue-network"}
+    others = {"passevue-facts", "passevue-network", "passevue-notary"}
+    assert set(users) == {*(f"passevue-{part}" for part in Part), *others}
     assert len({user[2] for user in users.values()}) == len(users)
     assert all(user[6].endswith("nologin") for user in users.values())
     assert sorted(groups["passevue"]) == sorted(f"passevue-{part}" for part in Part)

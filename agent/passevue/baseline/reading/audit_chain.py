@@ -8,41 +8,41 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from passevue.errors import Unreadable
+from passevue.notary.trail import START, Record, last_record
 
-START = "0" * 64
+__all__ = ["START", "Chain", "Record", "last_record"]
+
 MOST_WRONG = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    number: int
-    chain: str
-
-
-def last_record(tail: bytes) -> Record:
-    """The last whole record of a file that ends with `tail`. Raises: Unreadable when there is none."""
-    lines = [line for line in tail.split(b"\n")[:-1] if line]
-    words = lines[-1].split(b" ", 2) if lines else []
-    if len(words) != 3 or not words[0].isdigit() or len(words[1]) != 64 or not words[2].startswith(b"<"):
-        raise Unreadable("the trail does not end with a record")
-    return Record(int(words[0]), words[1].decode("ascii", "replace"))
 
 
 @dataclass(slots=True)
 class Chain:
-    """A trail read file after file. `wrong`: the file of each break. `noted` is a record that was there once."""
+    """A trail read file after file. `wrong`: the file of each break. `noted` is a record that was there once; `signed`
+    are others, of any age: where the oldest files were taken away, theirs may be gone too, but never the newest."""
 
     noted: Record | None = None
+    signed: frozenset[Record] = frozenset()
     records: int = 0
     wrong: list[str] = field(default_factory=list)
     _head: Record | None = None
     _met: bool = False
+    _first: int | None = None
+    _signed_met: set[Record] = field(default_factory=set)
 
     @property
     def lost(self) -> bool:
         """Whether what was read has no record like the noted one."""
         return self.noted is not None and not self._met
+
+    @property
+    def signed_lost(self) -> list[Record]:
+        """The signed ones that should be in what was read, and are not; the oldest first."""
+        newest = max((record.number for record in self.signed), default=0)
+        first = self._first if self._first is not None else 0
+        missing = self.signed - self._signed_met - {Record(0, START)}  # a trail that has yet to begin
+        return sorted(
+            (each for each in missing if each.number >= first or each.number == newest), key=lambda each: each.number
+        )
 
     def follow(self, name: str, lines: Iterable[bytes], *, is_last: bool) -> None:
         """Read one file. A record that is just being written at the end of the last one is none yet."""
@@ -82,6 +82,10 @@ class Chain:
 
     def _go_on(self, head: Record) -> None:
         self._met = self._met or head == self.noted
+        if head in self.signed:
+            self._signed_met.add(head)
+        if self._first is None:
+            self._first = head.number
         self._head = head
 
     def _break(self, name: str) -> None:
