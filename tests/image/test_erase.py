@@ -27,6 +27,12 @@ def metadata(header: bytes) -> str:
     return header[4096:16384].rstrip(b"\0").decode()
 
 
+async def tpm_key(machine: Machine) -> str:
+    """The public key that the TPM signs the audit trail with, and that it has signed once more."""
+    await machine.console.run("systemctl", "start", "passevue-notary.service", timeout_s=600)
+    return (await machine.console.run("cat", "/var/lib/passevue-notary/keys.pem")).out
+
+
 async def order(machine: Machine, serial: str) -> None:
     """As the page leaves it, once somebody has typed the serial."""
     now = datetime.fromtimestamp(int((await machine.console.run("date", "+%s")).out), UTC) - timedelta(seconds=1)
@@ -47,6 +53,7 @@ async def test_an_erased_box_starts_as_from_the_factory_and_its_old_keys_open_no
     async with lab.machine(state) as machine:
         await machine.switch_on()
         await up(machine)
+        key = await tpm_key(machine)
         serial = (await machine.console.run("cat", "/etc/machine-id")).out[:12].upper()
         await order(machine, "FFFF-FFFF-FFFF")
         said = await machine.console.run("sh", "-c", f"sleep 30; cryptsetup luksDump --dump-json-metadata {PARTITION}")
@@ -58,6 +65,7 @@ async def test_an_erased_box_starts_as_from_the_factory_and_its_old_keys_open_no
         await machine.serves("/healthz", BOOT_S)
         configured = await machine.console.run("test", "-e", "/var/lib/passevue/config/passevue.toml", check=False)
         assert configured.code, "the configuration is still there"
+        assert await tpm_key(machine) not in ("", key), "the TPM still has its old key"
         await machine.console.run("systemctl", "poweroff", check=False)
         await machine.gone(300)
     now = disk.read(disk.partition("passevue-var").start, HEADER_BYTES)

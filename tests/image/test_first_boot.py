@@ -2,6 +2,8 @@
 
 import json
 
+from passevue.notary.heads import judge, read_keys
+from passevue.notary.rollback import index_of
 from tests.image.disk_edit import DiskEdit
 from tests.image.lab import Lab
 from tests.image.machine import Machine
@@ -104,6 +106,28 @@ def test_boot_times_are_known(lab: Lab) -> None:
     """Measured, not judged: a machine under other load proves nothing. The figures end this run's report."""
     assert lab.first_boot.page_s > 0
     assert lab.second_boot.page_s > 0
+
+
+async def test_the_tpm_signs_how_far_the_trail_is_and_keeps_the_rollback_index(lab: Lab, box: Machine) -> None:
+    """By itself after each start that is good, from the first one on, and again when it is due."""
+    await box.console.run("systemctl", "start", "passevue-notary.service", timeout_s=600)
+    heads, keys = [
+        (await box.console.run("cat", f"/var/lib/passevue-notary/{name}")).out for name in ("heads", "keys.pem")
+    ]
+    row = judge(heads.encode(), read_keys(keys.encode()))
+    assert row.wrong == ()
+    assert len(row.heads) >= 3, "first start, second start, now"
+    assert len({signed.head.boot_id for signed in row.heads}) == 2
+    assert row.heads[-1].head.index == lab.image.facts["rollback_index"]
+    assert row.heads[-1].head.end.number > 0
+
+
+async def test_root_reads_the_rollback_index_and_nothing_is_denied_to_who_asks_the_tpm(lab: Lab, box: Machine) -> None:
+    await box.console.run("systemctl", "start", "passevue-facts.service", timeout_s=600)
+    told = json.loads((await box.console.run("cat", "/run/passevue/facts.json")).out)
+    assert index_of(json.loads(told["texts"]["rollback_index"])) == lab.image.facts["rollback_index"]
+    search = "journalctl -b --no-pager | grep 'apparmor=.DENIED.' | grep -E 'passevue-(notary|facts-devices)'; true"
+    assert (await box.console.run("sh", "-c", search, timeout_s=300)).out == ""
 
 
 async def _variable(box: Machine, name: str) -> list[str]:
