@@ -304,6 +304,53 @@ with open(sys.argv[1], "w") as file:
     await one_waits(box)
 
 
+TRIES = """
+import os, socket, sys
+def could(act):
+    try:
+        act()
+        return True
+    except OSError:
+        return False
+def look_into(path):
+    if os.path.isdir(path):
+        os.listdir(path)
+    else:
+        open(path, "rb").read(1)
+address, port, *paths = sys.argv[1:]
+for path in paths:
+    print(path, could(lambda: look_into(path)))
+print("outside", could(lambda: socket.create_connection((address, int(port)), 10).close()))
+"""
+
+
+async def test_a_parser_that_was_taken_reaches_no_key_and_nobody_outside(box: Machine) -> None:
+    """APP-05: a program that runs as intake does, in its profile, tries what a stranger would."""
+    national = (await box.console.run("systemctl", "show", "-P", "MainPID", "passevue-national")).out.strip()
+    assert int(national) > 1
+    its_own = "/var/lib/passevue/config/passevue.toml"  # else the rest would prove nothing
+    others = (
+        "/var/lib/passevue/credentials/national/auth.pem",
+        "/var/lib/passevue/credentials/page/page.pem",
+        "/run/credentials/passevue-national.service",
+        "/var/lib/passevue/page",
+        "/var/lib/passevue/psc",
+        "/var/lib/passevue-recovery/key",
+        f"/proc/{national}/mem",
+        f"/proc/{national}/environ",
+        "/dev/mapper/var",
+        "/dev/tpmrm0",
+    )
+    await box.console.run("ls", "-d", *others)
+    as_intake = ("--uid=passevue-intake", "--gid=passevue", "-p", "AppArmorProfile=passevue-intake")
+    run = ("systemd-run", "--quiet", "--pipe", "--wait", *as_intake, "/usr/bin/python3", "-I", "-c", TRIES)
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        said = (await box.console.run(*run, HOST, str(port), its_own, *others, timeout_s=180)).out.splitlines()
+    found = dict(line.rsplit(" ", 1) for line in said)
+    assert found == {its_own: "True", **dict.fromkeys((*others, "outside"), "False")}
+
+
 async def test_a_changed_byte_of_the_running_root_restarts_the_machine(box: Machine) -> None:
     """Written past dm-verity, as a disk that rots would: the first read of it must be the last."""
     script = """(

@@ -149,6 +149,7 @@ class Rule:
         can_flap: it needs two failures a minute apart to fire and one pass to clear (§ 1.3).
         appliance_only: not applicable where there is no signed manifest; the engine says so, the check is not asked.
         proof: the test that proves it before release, as `path::name`, where there is one.
+        also: further tests, for what else its sentence says.
         timeout_s: longest time for the check; past it the result is unknown.
     """
 
@@ -171,4 +172,5 @@ class Rule:
     can_flap: bool = False
     appliance_only: bool = True
     proof: str = ""
+    also: tuple[str, ...] = ()
     timeout_s: float = 20.0

@@ -24,6 +24,7 @@ from passevue.errors import Unreadable
 from passevue.intake.pacs_tls import pacs_context
 from passevue.intake.tls import bare_listener_context
 from passevue.national.servers import bare_context
+from passevue.provision.first_certificate import context as first_page
 from tests.peers.ans import Lists
 from tests.peers.pki import Family, KeyPaths, Pki
 from tests.peers.trusted import servers_of
@@ -72,6 +73,41 @@ def test_an_older_version_of_one_kind_of_connection_fails() -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     assert version_floor.judge([("registry", old)]).status is Status.FAIL
+
+
+def listening(pki: Pki, folder: Path) -> dict[str, ssl.SSLContext]:
+    """Whatever the box answers TLS with: its listeners, and the page of a box that nobody has configured."""
+    paths = pki.server("box.test")
+    listener = bare_listener_context()
+    listener.load_cert_chain(paths.certificate, paths.key)
+    return {"listeners": listener, "first page": first_page(folder, "7F3A-90C1-22BE")}
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2])
+def test_no_older_version_is_taken_by_any_listener_or_client(pki: Pki, tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """TLS-01, by handshakes: 1.2 is the control, which every one of them takes."""
+    modern = version is ssl.TLSVersion.TLSv1_2
+    old_client, old_server = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), serving(pki.server(HOST))
+    old_client.check_hostname, old_client.verify_mode = False, ssl.CERT_NONE
+    for old in (old_client, old_server):
+        old.set_ciphers("ALL:@SECLEVEL=0")  # or OpenSSL would offer nothing so old
+        old.minimum_version = old.maximum_version = version
+    for server in listening(pki, tmp_path).values():
+        if modern:
+            handshake(server, old_client, "box.test")
+        else:
+            with pytest.raises(ssl.SSLError):
+                handshake(server, old_client, "box.test")
+    for name, client in contexts(pki).items():
+        if name == "listeners":
+            continue
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE  # who it is is TLS-03's matter
+        if modern:
+            handshake(old_server, client)
+        else:
+            with pytest.raises(ssl.SSLError):
+                handshake(old_server, client)
 
 
 def test_only_forward_secret_authenticated_suites_are_offered(pki: Pki) -> None:

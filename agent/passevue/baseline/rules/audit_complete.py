@@ -16,5 +16,5 @@ RULE = Rule(
     expected="one record for each event of the list, over every way through the box",
     remedy=IMAGE_BUG,
     source="ITI-20, CLA O-6.2–6.4, CRA l",
-    proof="tests/journeys/test_audit.py",
+    proof="tests/unit/baseline/test_audit_complete.py",
 )

@@ -37,9 +37,14 @@ def _in_unit(text: str) -> str:
 def _random_line(text: str) -> int:
     """The first line with a word that only chance can have written, or a password in an address; 0: there is none."""
     for number, line in enumerate(text.splitlines(), 1):
-        if _IN_ADDRESS.search(line) or any(_is_random(word) for word in _WORD.findall(line)):
+        if _IN_ADDRESS.search(line) or random_words(line):
             return number
     return 0
+
+
+def random_words(text: str) -> list[str]:
+    """The words of a text that only chance can have written."""
+    return [word for word in _WORD.findall(text) if _is_random(word)]
 
 
 def _is_random(word: str) -> bool:

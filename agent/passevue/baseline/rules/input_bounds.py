@@ -18,4 +18,9 @@ RULE = Rule(
     remedy=IMAGE_BUG,
     source="CR 3.5, ETSI 5.13",
     proof="tests/journeys/test_bad_input.py",
+    also=(
+        "tests/unit/intake/test_upper_layer.py::test_memory_does_not_follow_a_length_that_lies",
+        "tests/unit/intake/test_mllp_frames.py::test_the_bound_holds_at_one_less_itself_and_one_more",
+        "tests/unit/document/test_xml.py::test_depth_is_bounded",
+    ),
 )

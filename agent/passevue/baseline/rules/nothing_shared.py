@@ -1,4 +1,4 @@
-"""ACCT-02: proved before release: the image is built twice, two boxes are provisioned and compared."""
+"""ACCT-02: proved before release: two boxes are made of one image, switched on, and compared file by file."""
 
 from passevue.baseline.remedies import REPROVISION
 from passevue.baseline.rule import Effect, Level, Rule, Text, When
@@ -15,4 +15,5 @@ RULE = Rule(
     remedy=REPROVISION,
     source="BP R51(R), HYG 12, ETSI 5.1, CRA b",
     check=None,
+    proof="tests/image/test_nothing_shared.py",
 )

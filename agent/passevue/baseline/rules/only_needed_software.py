@@ -18,4 +18,5 @@ RULE = Rule(
     remedy=IMAGE_BUG,
     source="BP R58(M), CRA j, CLA O-3.3",
     proof="tests/image/test_supply.py::test_no_tool_is_there_that_an_intruder_would_look_for",
+    also=("tests/image/test_supply.py::test_every_package_and_every_distribution_is_in_the_bill_and_nothing_else",),
 )

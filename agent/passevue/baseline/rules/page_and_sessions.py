@@ -28,4 +28,9 @@ RULE = Rule(
     check=None,
     holds=frozenset({Function.PAGE_ACTS}),
     proof="tests/unit/status/test_attempts.py::test_five_failures_pause_for_a_quarter_of_an_hour",
+    also=(
+        "tests/journeys/test_site_account.py::test_fifteen_idle_minutes_lock",
+        "tests/journeys/test_site_account.py::test_the_admin_sees_no_patient_and_closes_with_a_reason",
+        "tests/journeys/test_sign_in_defences.py::test_no_form_works_by_get_or_without_a_session",
+    ),
 )

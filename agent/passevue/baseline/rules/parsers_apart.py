@@ -17,5 +17,6 @@ RULE = Rule(
     expected="an exploited parser can neither read keys nor write the queue but by its narrow call",
     remedy=IMAGE_BUG,
     source="BP R65(R), CR 5.4",
-    proof="tests/unit/systemd/test_units.py",
+    proof="tests/unit/systemd/test_files.py::test_a_zone_cannot_touch_what_is_another_zones",
+    also=("tests/image/test_sabotage.py::test_a_parser_that_was_taken_reaches_no_key_and_nobody_outside",),
 )

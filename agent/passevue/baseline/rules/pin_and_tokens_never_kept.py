@@ -23,4 +23,8 @@ RULE = Rule(
     source="PG 5.2.2, CR 1.5 3.8",
     check=None,
     proof="tests/journeys/test_sign_in_by_card.py::test_the_code_is_in_no_file_no_log_and_no_session",
+    also=(
+        "tests/unit/card/test_session.py::test_a_wrong_code_costs_one_try_and_is_sent_once",
+        "tests/unit/national/test_psc.py::test_no_token_code_or_identity_is_logged_or_shown",
+    ),
 )

@@ -19,5 +19,5 @@ RULE = Rule(
     source="PG 4.5.2.2",
     check=None,
     holds=frozenset({Function.SIGN_IN}),
-    proof="tests/journeys/test_sign_in_by_card.py",
+    proof="tests/journeys/test_sign_in_by_card.py::test_pulling_the_card_closes_the_session_at_once",
 )

@@ -19,4 +19,5 @@ RULE = Rule(
     source="CRA h i, CR 7.1 7.2",
     check=None,
     proof="tests/unit/systemd/test_units.py::test_every_service_is_bounded_and_confined",
+    also=("tests/unit/systemd/test_units.py::test_a_zone_is_watched_bounded_and_comes_back",),
 )

@@ -19,4 +19,5 @@ RULE = Rule(
     source="CR 2.3, HYG 15",
     check=None,
     proof="tests/image/test_usb.py",
+    also=("tests/image/test_card_reader.py::test_a_reader_that_is_a_keyboard_too_stays_dead_as_a_whole",),
 )

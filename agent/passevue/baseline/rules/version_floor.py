@@ -58,4 +58,5 @@ RULE = Rule(
     check=check,
     appliance_only=False,
     proof="tests/unit/intake/test_mllp.py::test_old_tls_is_refused",
+    also=("tests/unit/baseline/test_rules_tls.py::test_no_older_version_is_taken_by_any_listener_or_client",),
 )
