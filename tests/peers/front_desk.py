@@ -76,10 +76,13 @@ class FrontDesk:
         host: str = "127.0.0.1",
         limits: door.Limits = MANY,
         serial: str = "",
+        papers: Path | None = None,
     ) -> None:
         self._serial = serial  # of an appliance; "": a laptop
+        self._papers = papers  # what its image says that it is made of
         self.folder = folder
         self.clock = ShiftedClock()
+        self.zone = ZoneInfo("Europe/Paris")
         self.persons: Persons = of_process(realm)
         self.pki = Pki(folder / "pki")
         self.peer = PscPeer(self.pki, structure=SITE.id) if psc else None
@@ -127,16 +130,17 @@ class FrontDesk:
         if self._serial:
             machine = Desk(settings.box.data_dir, self._serial, self.trail, self.clock)
             people = replace(people, machine=machine)
+        if self._papers is not None:
+            people = replace(people, papers=self._papers)
         self.sign_in = people.sign_in
         await self.sign_in.account.start()
         if self._readers is None:
             self.hand = CardHand(self.cards)
         observer = await asyncio.to_thread(lambda: Observer(settings, self.store, clock=self.clock))
-        zone = ZoneInfo("Europe/Paris")
         self.page = Page(
             settings.page,
             observer.summary,
-            zone,
+            self.zone,
             people=people,
             limits=self._limits,
             sock=self._sock,

@@ -41,13 +41,16 @@ VISIT_LENGTH = 43
 
 
 class Front:
-    """One for all people's pages of a box. `box` is its name."""
+    """One for all people's pages of a box. `box` is its name; `on_box`: it is an appliance, at which nobody logs in."""
 
-    def __init__(self, sign_in: SignIn, box: str, zone: ZoneInfo, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, sign_in: SignIn, box: str, zone: ZoneInfo, clock: Callable[[], datetime], *, on_box: bool
+    ) -> None:
         self.sign_in = sign_in
         self._box = box
         self._zone = zone
         self._clock = clock
+        self._on_box = on_box
         self._tokens = FormTokens()
 
     # Who asks
@@ -105,6 +108,7 @@ class Front:
             session=session,
             notice=self._notice(request, session, visit) if with_notice else None,
             events=events,
+            on_box=self._on_box,
         )
 
     def live_frame(self, request: web.Request, visit: str) -> Frame:

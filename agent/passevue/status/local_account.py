@@ -4,8 +4,9 @@
     <data_dir>/page/local-account.json   scrypt of the password, once somebody has; 0600
 
 Rules:
-- No default password, no way round: who lost it has the box's keeper type `passevue admin reset` as root, which makes
-  a new claim code and ends the admin's sessions. Nothing on the network can.
+- No default password, no way round: who lost it has the keeper of a laptop type `passevue admin reset` as root, which
+  makes a new claim code and ends the admin's sessions. Nothing on the network can. Nobody logs in to an appliance:
+  the file is taken off its opened disk, or the disk is written anew (provision/README.md).
 - The claim code is random (80 bits), works once, and is gone when it has.
 - scrypt with N=2^15, r=8, p=1 (32 MiB, about 0.1 s here), parameters kept with the hash; one at a time, on a thread.
 - Checked in the same time whether the account is claimed or not.

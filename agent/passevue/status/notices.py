@@ -177,8 +177,8 @@ NOTICES: dict[str, tuple[Tone, Pair]] = {
     "code-wrong": (
         Tone.BAD,
         (
-            "Ce n’est pas le code de première connexion. Il se lit sur le boîtier : passevue admin code",
-            "That is not the first sign-in code. It is read at the box: passevue admin code",
+            "Ce n’est pas le code de première connexion.",
+            "That is not the first sign-in code.",
         ),
     ),
     "password-short": (

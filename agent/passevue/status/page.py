@@ -29,6 +29,7 @@ from passevue.intake.tls import listener_context
 from passevue.queue.room import Level
 from passevue.status import security_view, view
 from passevue.status.browser import HEADERS, add_headers, language, preferred
+from passevue.status.contents_pages import ContentsPages
 from passevue.status.door import Bucket, Door, Limits, is_our_host
 from passevue.status.front import Front
 from passevue.status.listening import Place, listening
@@ -112,12 +113,15 @@ class Page:
         return app
 
     def _add_people(self, app: web.Application, people: People) -> None:
-        front = self._front = Front(people.sign_in, people.box, self._zone, people.sign_in.clock)
-        SignInPages(front, people.sign_in, self._live, people.callback).add_to(app)
         machine = people.machine
+        front = self._front = Front(
+            people.sign_in, people.box, self._zone, people.sign_in.clock, on_box=machine is not None
+        )
+        SignInPages(front, people.sign_in, self._live, people.callback).add_to(app)
         PeoplePages(
             front, people.sign_in, people.acts, self._live, people.check, has_machine=machine is not None
         ).add_to(app)
+        ContentsPages(front, on_box=machine is not None, folder=people.papers).add_to(app)
         if machine is not None:
             MachinePages(front, people.sign_in, machine).add_to(app)
 

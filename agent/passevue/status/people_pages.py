@@ -10,11 +10,12 @@ POST /sign-out
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
 from passevue.errors import BoxError, ConfigError, Refused
-from passevue.status import people_view
+from passevue.status import contents, people_view
 from passevue.status.entry_acts import EntryActs
 from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live
@@ -39,6 +40,7 @@ class People:
         callback: path of `psc.redirect_url`, "" without Pro Santé Connect.
         check: what is wrong with the configuration.
         machine: on an appliance, what its pages stand on.
+        papers: where the image says what it is made of.
     """
 
     sign_in: SignIn
@@ -47,6 +49,7 @@ class People:
     callback: str = ""
     check: SettingsCheck = tuple
     machine: Desk | None = None
+    papers: Path = contents.FOLDER
 
 
 class PeoplePages:

@@ -38,6 +38,7 @@ class Frame:
         asked: query to keep the language, "" when it was not asked for.
         token: for the forms of this page.
         events: where its live view is, "" when it has none.
+        on_box: this is an appliance.
     """
 
     box: str
@@ -52,6 +53,7 @@ class Frame:
     session: Session | None = None
     notice: tuple[people_words.Tone, str] | None = None
     events: str = ""
+    on_box: bool = False
 
 
 def _render(template: str, frame: Frame, values: Mapping[str, Any]) -> str:
@@ -72,6 +74,7 @@ def _common(frame: Frame) -> dict[str, Any]:
         "asked": frame.asked,
         "token": frame.token,
         "events": frame.events,
+        "on_box": frame.on_box,
         "clock": lambda at: words.clock(at, frame.now, frame.zone, frame.language),
         "session": _session(frame.session, t),
         "notice": {"tone": frame.notice[0].value, "text": frame.notice[1]} if frame.notice else None,
@@ -224,6 +227,10 @@ def site(frame: Frame, lines: Sequence[Line], problems: Iterable[ConfigError], *
 
 def machine(frame: Frame, shown: Mapping[str, Any]) -> str:
     return _render("machine.html", frame, shown)
+
+
+def contents(frame: Frame, shown: Mapping[str, Any]) -> str:
+    return _render("contents.html", frame, shown)
 
 
 def entry(frame: Frame, looked: Looked) -> str:

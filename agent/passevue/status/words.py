@@ -5,7 +5,7 @@ French sentences are for a secretary: what is the matter, then what to do. No ja
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,10 @@ class Language(StrEnum):
     EN = "en"
 
 
+MONTHS = (
+    "janvier", "février", "mars", "avril", "mai", "juin",
+    "juillet", "août", "septembre", "octobre", "novembre", "décembre",
+)  # fmt: skip
 VERDICTS = {
     Verdict.FINE: ("Tout va bien", "All is well"),
     Verdict.WATCH: ("À surveiller", "Worth a look"),
@@ -337,6 +341,13 @@ def clock(at: datetime, now: datetime, zone: ZoneInfo, language: Language = Lang
     if local.date() == now.astimezone(zone).date():
         return f"{local:%H:%M}"
     return pick((f"{local:%d/%m} à {local:%H:%M}", f"{local:%d %b} {local:%H:%M}"), language)
+
+
+def day(on: date, language: Language = Language.FR) -> str:
+    """`9 août 2028`."""
+    if language is Language.EN:
+        return f"{on.day} {on:%B} {on.year}"
+    return f"{'1er' if on.day == 1 else on.day} {MONTHS[on.month - 1]} {on.year}"
 
 
 def last_word(word: Word, now: datetime, language: Language = Language.FR) -> str:
