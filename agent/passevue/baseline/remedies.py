@@ -69,6 +69,11 @@ NETWORK_RULES: Final = remedy(
     "Redémarrez le boîtier ; si le pare-feu est encore en défaut, appelez la maintenance.",
     "Restart the box; if the firewall still fails, call maintenance.",
 )
+NETWORK_CONFIG: Final = remedy(
+    "config.network",
+    "Redémarrez le boîtier ; si le défaut revient, vérifiez les réseaux que sa configuration déclare.",
+    "Restart the box; if the fault comes back, check the networks that its configuration declares.",
+)
 INSPECT: Final = remedy(
     "inspect",
     "Regardez ce qui est branché au boîtier et retirez ce qui n’y a pas sa place.",
@@ -77,13 +82,13 @@ INSPECT: Final = remedy(
 
 TIME_SOURCE: Final = remedy(
     "time.source",
-    "Vérifiez que le boîtier atteint ses serveurs de temps, puis attendez quelques minutes.",
-    "Check that the box reaches its time servers, then wait for some minutes.",
+    "Vérifiez que le boîtier atteint ses serveurs de temps ; si rien n’a changé après vingt minutes, redémarrez-le.",
+    "Check that the box reaches its time servers; if nothing has changed after twenty minutes, restart it.",
 )
 CLOCK_BATTERY: Final = remedy(
     "time.battery",
-    "Laissez le boîtier retrouver l’heure par le réseau ; si cela revient, faites changer sa pile.",
-    "Let the box find the time by the network; if it comes back, have its battery changed.",
+    "Redémarrez le boîtier relié au réseau, où il retrouvera l’heure ; si cela revient, faites changer sa pile.",
+    "Restart the box on the network, where it will find the time; if it comes back, have its battery changed.",
 )
 AUDIT_ROOM: Final = remedy(
     "audit.room",
@@ -107,8 +112,8 @@ RENEW: Final = remedy(
 )
 REISSUE: Final = remedy(
     "cert.reissue",
-    "Appelez la maintenance : la clé trouvée est à révoquer et à refaire, puis le fichier à effacer.",
-    "Call maintenance: the key that was found must be revoked and made anew, then the file erased.",
+    "Appelez la maintenance : la clé est à révoquer et à refaire, le boîtier à effacer et à configurer à nouveau.",
+    "Call maintenance: the key must be revoked and made anew, the box erased and configured again.",
 )
 RIGHT_CERTIFICATE: Final = remedy(
     "cert.right",
@@ -127,8 +132,8 @@ FETCH_CRL: Final = remedy(
 )
 TALK_TO_NEIGHBOUR: Final = remedy(
     "cabinet.tls",
-    "Voyez avec l’éditeur du RIS ou du PACS comment chiffrer ce lien.",
-    "Agree with the supplier of the RIS or PACS on encrypting this link.",
+    "Déclarez l’adresse de chaque appareil, non un réseau entier, ou voyez avec son éditeur comment chiffrer le lien.",
+    "Declare the address of each device, not a whole network, or agree with its supplier on encrypting the link.",
 )
 INSTALL_UPDATE: Final = remedy(
     "update.install",

@@ -4,7 +4,7 @@ often is in the rules themselves, which NET-01 compares.
 
 from passevue.baseline.machine import Machine
 from passevue.baseline.reading.ruleset import collapsed, elements_of, networks, read_ruleset
-from passevue.baseline.remedies import CONFIG
+from passevue.baseline.remedies import NETWORK_CONFIG
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
 from passevue.baseline.site import site_plan
 
@@ -34,7 +34,7 @@ RULE = Rule(
         "Otherwise any post of the network could hand in documents.",
     ),
     expected="the firewall's senders for MLLP and DICOM = those of the configuration",
-    remedy=CONFIG,
+    remedy=NETWORK_CONFIG,
     source="PG 4.2.2, CR 7.1",
     check=check,
     holds=frozenset({Function.IMAGES}),

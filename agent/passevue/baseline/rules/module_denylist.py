@@ -7,7 +7,7 @@ read and does not have it. The manifest's `modules_allowed` names those that the
 from passevue.baseline.machine import Machine
 from passevue.baseline.reading.links import read_links
 from passevue.baseline.reading.modules import loaded, plain, refused
-from passevue.baseline.remedies import IMAGE_BUG
+from passevue.baseline.remedies import remedy
 from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
 
 DENIED = (
@@ -50,7 +50,11 @@ RULE = Rule(
         "USB sticks, radio, old protocols: ways in that the box need not offer.",
     ),
     expected="none of the listed modules loaded or loadable; no radio",
-    remedy=IMAGE_BUG,
+    remedy=remedy(
+        "board.radio",
+        "Appelez la maintenance : une radio est à couper dans l’appareil, ou le système à mettre à jour.",
+        "Call maintenance: a radio must be turned off in the machine, or its system corrected by an update.",
+    ),
     source="CIS 1.1.1, 3.1.2-3, 3.2, HYG 15",
     check=check,
 )

@@ -8,7 +8,7 @@ import json
 
 from passevue.baseline.machine import Machine
 from passevue.baseline.reading.ruleset import collapsed, elements_of, networks, read_ruleset
-from passevue.baseline.remedies import CONFIG
+from passevue.baseline.remedies import NETWORK_CONFIG
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, passed
 from passevue.baseline.site import site_plan
 
@@ -37,7 +37,7 @@ RULE = Rule(
     title=Text("La page n’est visible que du centre", "The page is seen from the centre only"),
     why=Text("Vu d’ailleurs, le boîtier ne doit rien montrer.", "Seen from elsewhere the box must show nothing."),
     expected="the page is let in from the inside wire and the configured networks only",
-    remedy=CONFIG,
+    remedy=NETWORK_CONFIG,
     source="HYG 28, CR 5.1",
     check=check,
     holds=frozenset({Function.PAGE_ACTS, Function.SIGN_IN}),
