@@ -251,9 +251,8 @@ async def test_a_full_audit_volume_blocks_and_intake_goes_on(box: Machine) -> No
 
 async def test_a_trail_that_no_longer_says_what_the_tpm_has_signed_is_told(box: Machine) -> None:
     """Its end is cut off by root, and it goes on: its chain is whole."""
-    await box.console.run("systemctl", "start", "passevue-notary.service", timeout_s=LOOK_S)
+    await box.console.run("/usr/lib/passevue/notary", "--at-once", timeout_s=LOOK_S)
     assert (await look(box, "LOG-03"))["LOG-03"].status == "pass"
-    await box.console.run("systemctl", "start", "passevue-notary.service", timeout_s=LOOK_S)
     cut = 'last=$(ls audit-*.log | tail -n 1) && truncate -s $(head -n 3 "$last" | wc -c) "$last"'
     await box.console.run("sh", "-c", f"cd /var/lib/passevue/audit && {cut}")
     verdict = (await look(box, "LOG-03"))["LOG-03"]

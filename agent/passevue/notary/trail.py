@@ -8,7 +8,7 @@ from typing import Final
 from passevue.errors import Unreadable
 
 START: Final = "0" * 64
-TAIL: Final = 1 << 20  # bytes: the longest record
+TAIL: Final = 4 << 20  # bytes: the longest record is 1 MiB, and half a one may stand behind it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,22 @@
 """`/usr/lib/passevue/notary`, one run: raises the rollback index if this start is good, signs how far the trail is.
 
-Run after each start, once the health gate has spoken, and four times a day (`passevue-notary.service`, `.timer`). Each
-of the two is tried whatever becomes of the other; it leaves with 1 when one failed, and systemd runs it again.
+Run after each start, once the health gate has spoken, and each hour (`passevue-notary.service`, `.timer`); a head is
+due once a start, every six hours, and when the index was raised. Each of the two is tried whatever becomes of the
+other; it leaves with 1 when one failed, and is run again within the hour.
 """
 
+import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from passevue.errors import BoxError, Unreadable
-from passevue.notary.head import FIRST, Head, line, read_line, to_attest
+from passevue.notary.head import FIRST, Head, Signed, line, read_line, to_attest
 from passevue.notary.heads import greatest_index, read_keys, whole_lines
 from passevue.notary.place import Place
 from passevue.notary.rollback import index_of
@@ -25,6 +27,7 @@ from passevue.update.machine import Machine
 DATA_DIR: Final = Path("/var/lib/passevue")
 MANIFEST: Final = "usr/share/passevue/manifest.json"
 MAX_BYTES: Final = 4 << 20
+EVERY_S: Final = 6 * 3600 - 600  # run each hour: some minutes late or early must not skip one
 
 
 def _boot_time_s() -> float:
@@ -60,11 +63,11 @@ class Notary:
     def sign_head(self, now: datetime) -> Head:
         """Add a head. Blocks. Raises: BoxError, OSError."""
         end = end_of_trail(self.data_dir / "audit")
-        count, before = self._last()
+        last = self._last()
         index = index_of(self.tpm.kept()) or 0
         with self.tpm.key() as key:
             head = Head(
-                count=count + 1,
+                count=last.head.count + 1 if last else 1,
                 end=end,
                 at=now,
                 boot_id=self.machine.boot_id,
@@ -73,7 +76,7 @@ class Notary:
                 version=self.machine.version,
                 index=index,
                 key=key.id,
-                before=before,
+                before=last.digest if last else FIRST,
             )
             attested, signature = key.sign_time(to_attest(head))
             if key.id not in read_keys(self.place.keys()):
@@ -81,15 +84,21 @@ class Notary:
         self.place.add_head(line(head, attested, signature))
         return head
 
-    def _last(self) -> tuple[int, str]:
-        """Count and digest of the last head that can be read."""
+    def is_due(self) -> bool:
+        """Whether this start has no head yet, or an old one. Blocks. Raises: OSError, Unreadable."""
+        last = self._last()
+        if last is None or last.head.boot_id != self.machine.boot_id:
+            return True
+        return not 0 <= self.uptime_s() - last.head.uptime_s < EVERY_S
+
+    def _last(self) -> Signed | None:
+        """The last head that can be read."""
         for each in reversed(list(whole_lines(self.place.heads()))):
             try:
-                signed = read_line(each)
+                return read_line(each)
             except Unreadable:
                 continue
-            return signed.head.count, signed.digest
-        return 0, FIRST
+        return None
 
     def own_index(self) -> int:
         """Of the release that runs; 0 when it has none. Raises: OSError, Unreadable."""
@@ -123,9 +132,9 @@ def _tree(path: Path) -> dict[str, Any]:
     return tree
 
 
-def work(notary: Notary, now: datetime) -> int:
-    """The exit code."""
-    left = 0
+def work(notary: Notary, now: datetime, *, at_once: bool = False) -> int:
+    """The exit code. `at_once`: a head is signed whether it is due or not."""
+    left, done = 0, ""
     try:
         if done := notary.raise_index():
             print(f"notary: {done}", flush=True)
@@ -133,13 +142,16 @@ def work(notary: Notary, now: datetime) -> int:
         print(f"notary: rollback index: {err}", file=sys.stderr, flush=True)
         left = 1
     try:
-        head = notary.sign_head(now)
-        print(f"notary: head {head.count} signed, record {head.end.number}, index {head.index}", flush=True)
+        if at_once or done or notary.is_due():
+            head = notary.sign_head(now)
+            print(f"notary: head {head.count} signed, record {head.end.number}, index {head.index}", flush=True)
     except (BoxError, OSError) as err:
         print(f"notary: head: {err}", file=sys.stderr, flush=True)
         left = 1
     return left
 
 
-def main() -> int:
-    return work(Notary(), datetime.now(UTC))
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Raises the rollback index in the TPM; signs the head of the trail.")
+    parser.add_argument("--at-once", action="store_true", help="sign a head although none is due")
+    return work(Notary(), datetime.now(UTC), at_once=parser.parse_args(argv).at_once)

@@ -13,15 +13,19 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
 
 from passevue.baseline.audit_head import NAME, write_head
 from passevue.baseline.rule import Status
 from passevue.baseline.rules.audit_chained import RULE as AUDIT_CHAINED
+from passevue.cli.commands import app
+from passevue.config_example import example
 from passevue.errors import Unreadable
 from passevue.notary.attestation import read_attestation
 from passevue.notary.head import Head, line, read_line, to_attest
 from passevue.notary.heads import EVERY_S, FIRST_WITHIN_S, judge, key_id, read_keys
 from passevue.notary.trail import Record, end_of_trail
+from passevue.notary.work import work
 from tests.unit.baseline.machines import BOOT_ID
 from tests.unit.notary.a_notary import ABox, at
 from tests.unit.notary.chip import Chip, needs_tpm
@@ -150,6 +154,27 @@ def test_before_the_trail_begins_its_absence_is_signed(box: ABox) -> None:
     box.recorded(3)
     assert box.signs() == 0
     assert "3 records in 1 files, 2 signed heads" in passes(box)
+
+
+def test_the_command_tells_it_too(signed: ABox, tmp_path: Path) -> None:
+    path = tmp_path / "passevue.toml"
+    data = signed.files.root / "var/lib/passevue"
+    path.write_text(example().replace('"/var/lib/passevue"', f'"{data}"'), encoding="utf-8")
+
+    def verified(*words: str) -> Result:
+        asked = ["audit", "verify", "--config", str(path), "--heads", str(signed.folder), *words]
+        return CliRunner().invoke(app, asked, env={"COLUMNS": "200"})
+
+    told = json.loads(verified("--json").stdout)
+    assert (told["whole"], told["signed"]["heads"], told["signed"]["number"]) == (True, 3, 12)
+    assert "3 têtes signées" in verified().output
+    newest = sorted(signed.trail.glob("audit-*.log"))[-1]
+    newest.write_bytes(b"".join(newest.read_bytes().splitlines(keepends=True)[:-1]))
+    lost = verified("--json")
+    assert (lost.exit_code, json.loads(lost.stdout)["records"]) == (1, 11)
+    assert "12, dont parle une tête signée, n'y est plus" in json.loads(lost.stdout)["wrong"][0]
+    signed.write(_swapped(signed.lines()))
+    assert "têtes signées : " in verified().output
 
 
 # --- the trail is changed --------------------------------------------------------------------------------------------
@@ -305,3 +330,22 @@ def test_words_that_would_break_a_line_are_not_signed(box: ABox) -> None:
 def test_a_digest_is_of_the_line(signed: ABox) -> None:
     first, second = signed.lines()[:2]
     assert read_line(second.rstrip()).head.before == hashlib.sha256(first.rstrip(b"\n")).hexdigest()
+
+
+def test_a_head_is_due_once_a_start_every_six_hours_and_when_the_index_is_raised(box: ABox) -> None:
+    box.recorded(1)
+
+    def heads_after_a_run() -> int:
+        assert work(box.notary, box.clock) == 0
+        return len(box.lines())
+
+    assert heads_after_a_run() == 1
+    box.later(3600)
+    assert heads_after_a_run() == 1
+    box.later(5 * 3600)
+    assert heads_after_a_run() == 2
+    box.started(BOOT_ID[::-1].replace("-", ""), 50)
+    assert heads_after_a_run() == 3
+    box.installed(2)
+    assert heads_after_a_run() == 4
+    assert heads_after_a_run() == 4

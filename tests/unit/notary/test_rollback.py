@@ -1,15 +1,18 @@
 """UPD-03: the TPM keeps the greatest rollback index that has proved itself; what has less does not publish."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from passevue.baseline.collect import collect
+from passevue.baseline.reading.rollback_index import kept_index
 from passevue.baseline.rule import Effect, Finding, Status
 from passevue.baseline.rules.no_way_back import RULE as NO_WAY_BACK
 from passevue.errors import CredentialError, Unreadable
 from passevue.notary.rollback import MOST, bit, index_of
-from passevue.notary.tpm import NV_INDEX
+from passevue.notary.tpm import DEVICE, NV_INDEX
 from tests.unit.baseline.machines import BOOT_ID
 from tests.unit.notary.a_notary import ABox
 from tests.unit.notary.chip import Chip, needs_tpm
@@ -172,6 +175,21 @@ def test_without_a_tpm_nothing_is_known(box: ABox) -> None:
     assert box.signs() == 1
     with pytest.raises(CredentialError):
         box.notary.tpm.kept()
+
+
+def test_a_machine_without_a_tpm_is_known_from_one_that_does_not_answer(box: ABox) -> None:
+    found = collect(box.files.machine(), names=("rollback_index",))
+    assert found.absent("rollback_index")
+    with pytest.raises(Unreadable, match="no TPM"):
+        kept_index(found)
+    box.files.file(DEVICE)
+    found = collect(box.files.machine(), names=("rollback_index",))
+    assert found.missing["rollback_index"].startswith("CredentialError: tpm2_getcap")
+
+
+def test_the_next_release_has_an_index_that_a_tpm_can_keep() -> None:
+    release = tomllib.loads((Path(__file__).parents[3] / "image/release.toml").read_text())
+    assert bit(release["rollback_index"]) > 0
 
 
 def test_an_erased_box_begins_again_with_what_runs(box: ABox) -> None:

@@ -26,7 +26,7 @@ def parts(folder: Path, version: str, root_size: int = 400 << 10) -> Path:
     (folder / "root.img").write_bytes(made.root)
     (folder / "verity.img").write_bytes(made.verity.ljust(1 << 20, b"\0"))
     (folder / "uki.efi").write_bytes(made.uki)
-    facts = {"version": version, "profile": "development", "root_hash": made.root_hash, "epoch": 1}
+    facts = {"version": version, "profile": "development", "root_hash": made.root_hash, "epoch": 1, "rollback_index": 3}
     (folder / "image.json").write_text(json.dumps(facts))
     return folder
 
@@ -80,6 +80,7 @@ def test_what_we_signed_opens_and_says_what_it_is(bundle: Path, ours: Path, tmp_
     assert opens(rauc, bundle, tmp_path) == ""
     told = json.loads((tmp_path / "content/meta.json").read_text())
     assert (told["version"], told["profile"], told["compatible"]) == ("1.5.0", "development", "passevue-x86-64")
+    assert told["rollback_index"] == 3
     shown = subprocess.run(
         [*rauc, "info", "--output-format=json", bundle], check=True, capture_output=True, text=True
     ).stdout
