@@ -62,7 +62,7 @@ def test_what_warns_leaves_with_1(site: Site) -> None:
     done = site.type("--rule", "TLS-07")
     assert done.exit_code == 1
     assert "Non assuré : Les liens en clair restent dans le centre" in done.stdout
-    assert "Voyez avec l’éditeur du RIS ou du PACS" in done.stdout
+    assert "Déclarez l’adresse de chaque appareil" in done.stdout
 
 
 def test_what_holds_leaves_with_2(site: Site) -> None:
