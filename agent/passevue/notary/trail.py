@@ -1,6 +1,7 @@
 """The end of the audit trail (`status.audit_trail` has its form), read by somebody else than who wrote it."""
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,7 +49,10 @@ def end_of_trail(folder: Path) -> Record:
     except FileNotFoundError:
         names = []
     for name in reversed(names):
-        with (folder / name).open("rb") as file:
+        handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):  # any zone may lay something there
+                raise Unreadable("a file of the trail is none")
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             began, tail = file.tell() == 0, file.read(TAIL)
             os.fsync(file.fileno())

@@ -64,7 +64,7 @@ class Notary:
         """Add a head. Blocks. Raises: BoxError, OSError."""
         end = end_of_trail(self.data_dir / "audit")
         last = self._last()
-        index = index_of(self.tpm.kept()) or 0
+        index = self._kept_index()
         with self.tpm.key() as key:
             head = Head(
                 count=last.head.count + 1 if last else 1,
@@ -83,6 +83,13 @@ class Notary:
                 self.place.add_key(key.pem)
         self.place.add_head(line(head, attested, signature))
         return head
+
+    def _kept_index(self) -> int:
+        """0 as well when something else lies in its place: that must not keep the trail from being signed."""
+        try:
+            return index_of(self.tpm.kept()) or 0
+        except Unreadable:
+            return 0
 
     def is_due(self) -> bool:
         """Whether this start has no head yet, or an old one. Blocks. Raises: OSError, Unreadable."""

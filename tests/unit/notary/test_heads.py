@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -276,6 +277,22 @@ def test_a_power_cut_in_the_middle_of_a_line_costs_that_line_alone(signed: ABox)
         assert signed.signs() == 0
         assert "3 signed heads" in passes(signed)
         assert signed.lines()[:2] == whole[:2]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "noise", "empty"])
+def test_what_a_zone_lays_among_the_trail_holds_nothing_up(signed: ABox, kind: str) -> None:
+    other = signed.trail / "audit-9999999999.log"
+    match kind:
+        case "pipe":
+            os.mkfifo(other)
+        case "link":
+            other.symlink_to(signed.folder / "heads")
+        case "noise":
+            other.write_bytes(b"\x00\n<\n\n")
+        case _:
+            other.touch()
+    assert signed.signs() == (0 if kind == "empty" else 1)
+    assert len(signed.lines()) == (4 if kind == "empty" else 3)
 
 
 def test_a_lost_key_file_is_told_and_made_again_by_the_tpm(signed: ABox) -> None:

@@ -150,6 +150,7 @@ def test_something_else_in_its_place_is_unknown(box: ABox) -> None:
     with pytest.raises(Unreadable, match="something else"):
         found(box)
     assert box.signs() == 1
+    assert len(box.lines()) == 1, "the trail is signed all the same"
 
 
 def test_a_power_cut_between_room_and_bit_is_mended_by_the_next_run(box: ABox) -> None:

@@ -26,7 +26,7 @@ MEASURED = {
     "passevue-names.service": 14,
     "passevue-national.service": 12,
     "passevue-network.service": 12,
-    "passevue-notary.service": 10,
+    "passevue-notary.service": 6,
     "passevue-page.service": 12,
     "passevue-recovery.service": 11,
 }
