@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from passevue.document.header import Code, Exam, Order, Report
-from passevue.document.identifiers import valid_uid
+from passevue.document.identifiers import padded_uid, valid_uid
 from passevue.document.terminology import MODALITIES, modality
 from passevue.errors import CabinetError, Refused
 from passevue.intake.key_object import is_key_image_note, is_manifest, is_rejection
@@ -23,7 +23,7 @@ def check(study: Study | None, exam: Exam, report: Report) -> Exam:
     "Not there yet" is the caller's to decide; here a study without instances is refused like one that is absent.
 
     Raises:
-        Refused: `study-empty`, `accession-mismatch` or `patient-mismatch`.
+        Refused: `study-empty`, `uid-padded`, `accession-mismatch` or `patient-mismatch`.
         CabinetError: the PACS's answer makes no sense.
     """
     if study is None or study.instance_count == 0:
@@ -49,8 +49,24 @@ def _check_sense(study: Study, exam: Exam) -> None:
     if len(set(series_uids)) != len(series_uids):
         raise CabinetError("the PACS lists one series twice")
     classes = {instance.SOPClassUID for series in study.series for instance in series.instances}
-    if not all(valid_uid(uid) for uid in (*uids, *series_uids, *classes)):
+    _check_uids({*uids, *series_uids, *classes})
+
+
+def _check_uids(uids: Collection[str]) -> None:
+    """A manifest is a DICOM object and names nothing that DICOM has no name for (PS3.5 § 9.1). One without the object
+    would hide an image, one with another name would not find it: a person has the examination corrected.
+    """
+    wrong = [uid for uid in uids if not valid_uid(uid)]
+    if not all(padded_uid(uid) for uid in wrong):
         raise CabinetError("the PACS gave a UID that is none")
+    if wrong:
+        raise Refused(
+            "uid-padded",
+            f"{len(wrong)} UIDs of the study have a component with a leading zero",
+            hint="Le PACS garde dans cet examen des objets dont l'identifiant (UID) n'est pas conforme à DICOM : un de "
+            "ses nombres commence par un zéro. Aucun manifeste ne peut les nommer. Faites-les renuméroter dans le PACS, "
+            "et corriger l'appareil qui les a produits ; puis relancez.",
+        )
 
 
 def _check_patient(study: Study, report: Report) -> None:

@@ -38,7 +38,7 @@ MAX_SERIES = 10_000
 MAX_INSTANCES = 100_000
 MAX_TEXT = 1_024  # characters of a description kept; LO has 64, LT 10,240
 
-_LENIENT_UID = re.compile(r"\d+(?:\.\d+)+", re.ASCII)  # some modalities write components with leading zeros
+_LENIENT_UID = re.compile(r"\d+(?:\.\d+)+", re.ASCII)  # some modalities write leading zeros: `document.study` says so
 _INTEGER = re.compile(r"[+-]?\d{1,10}", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passevue.document.identifiers import new_uid, valid_oid, valid_root, valid_uid
+from passevue.document.identifiers import new_uid, padded_uid, valid_oid, valid_root, valid_uid
 
 
 def test_a_new_uid_is_valid_and_is_never_made_twice() -> None:
@@ -30,3 +30,11 @@ def test_a_root_may_be_a_uuid() -> None:
 @given(st.text())
 def test_any_text_is_judged(text: str) -> None:
     assert valid_uid(text) in (True, False)
+
+
+def test_a_uid_with_zeros_in_front_is_known_for_what_it_is() -> None:
+    for text in ("1.2.03.4", "01.2", "1.00", "1." + "0" * 61 + "1"):
+        assert padded_uid(text), text
+        assert not valid_uid(text), text
+    for text in ("1.2.3", "1.0.3", "1..03", "1.03.", "03", "", "1.٠3", "1.03\n", "1." + "0" * 62 + "1"):
+        assert not padded_uid(text), text

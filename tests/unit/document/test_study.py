@@ -8,7 +8,10 @@ from passevue.document.header import Code, Order
 from passevue.document.patient import Identifier
 from passevue.document.study import check, event_modalities, key_image_notes, without
 from passevue.errors import CabinetError, Refused
-from passevue.intake.study import Instance
+from passevue.intake.pacs_answers import instances_of, series_of
+from passevue.intake.study import Instance, Study
+from passevue.queue.retry import Facts, Phase, Policy, after
+from passevue.queue.states import State
 from tests.unit.document.given import KO, exam, note, report, series, study
 
 
@@ -128,3 +131,53 @@ def test_modalities_are_the_report_s_unless_it_has_one_that_is_none() -> None:
     assert [(code.code, code.system) for code in event_modalities(held, french)] == [("MR", "1.2.250.1.213.1.1.5.618")]
     silent = replace(exam(), modalities=())
     assert [code.code for code in event_modalities(held, silent)] == ["MR"]
+
+
+# --- UIDs with leading zeros, as real devices write them (PS3.5 § 9.1 forbids them)
+
+PADDED = "1.2.250.1.03.7"
+
+
+def as_the_pacs_tells_it(
+    series_uid: str = "1.2.250.7", sop_uid: str = "1.2.250.7.1", sop_class: str = "1.2.84"
+) -> Study:
+    """From the rows of its answers, which are taken with such UIDs."""
+    whole = study()
+    row = {"StudyInstanceUID": whole.StudyInstanceUID, "SeriesInstanceUID": series_uid}
+    (one,) = series_of([row], whole.StudyInstanceUID)
+    image = row | {"SOPInstanceUID": sop_uid, "SOPClassUID": sop_class}
+    instances = instances_of([image], whole.StudyInstanceUID, series_uid)
+    return replace(whole, series=(*whole.series, replace(one, instances=instances)))
+
+
+@pytest.mark.parametrize("padded", [{"series_uid": PADDED}, {"sop_uid": PADDED}, {"sop_class": PADDED}])
+def test_a_study_with_such_a_uid_waits_for_a_person_who_is_told_what_to_correct(padded: dict[str, str]) -> None:
+    assert check(as_the_pacs_tells_it(), exam(), report()) == exam()
+    with pytest.raises(Refused, match="uid-padded: 1 UIDs") as refused:
+        check(as_the_pacs_tells_it(**padded), exam(), report())
+    assert PADDED not in str(refused.value)
+    step = after(refused.value, Phase.BUILD, Facts(), 0.5, Policy())
+    assert (step.state, step.facts.reason, step.facts.resume) == (State.SET_ASIDE, "uid-padded", State.WAITING)
+    assert "commence par un zéro" in step.facts.hint
+    assert "relancez" in step.facts.hint
+
+
+def test_the_whole_study_waits_none_of_it_is_left_out() -> None:
+    """A manifest without that image would hide it from whoever looks at the others."""
+    most = as_the_pacs_tells_it(sop_uid=PADDED)
+    assert most.instance_count > 1
+    with pytest.raises(Refused, match="uid-padded"):
+        check(most, exam(), report())
+
+
+def test_a_uid_that_is_none_at_all_is_still_the_pacs_s_fault() -> None:
+    both = as_the_pacs_tells_it(sop_uid=PADDED)
+    none = replace(series(9), SeriesInstanceUID="1..2", instances=(Instance("1.2.250.8", "1.2.84"),))
+    both = replace(both, series=(*both.series, none))
+    with pytest.raises(CabinetError, match="a UID that is none"):
+        check(both, exam(), report())
+
+
+def test_a_rejected_object_with_such_a_uid_is_no_hindrance() -> None:
+    kept = without(as_the_pacs_tells_it(sop_uid=PADDED), (PADDED,))
+    assert check(kept, exam(), report()) == exam()
