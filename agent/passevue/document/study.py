@@ -64,7 +64,7 @@ def _check_uids(uids: Collection[str]) -> None:
             "uid-padded",
             f"{len(wrong)} UIDs of the study have a component with a leading zero",
             hint="Le PACS garde dans cet examen des objets dont l'identifiant (UID) n'est pas conforme à DICOM : un de "
-            "ses nombres commence par un zéro. Aucun manifeste ne peut les nommer. Faites-les renuméroter dans le PACS, "
+            "ses nombres commence par un zéro. Aucun manifeste ne peut les nommer. Faites-les renuméroter dans le PACS "
             "et corriger l'appareil qui les a produits ; puis relancez.",
         )
 

@@ -245,7 +245,7 @@ ENGLISH_HINTS = {
     "unreadable": "The message received cannot be read. Correct it at the source and send it again.",
     "crashed": "This document makes the box fail. Tell maintenance; the others go on.",
     "overdue": "Work on this document does not end. Tell maintenance; the others go on.",
-    "uid-padded": "The PACS keeps objects in this examination whose UID DICOM does not allow: one of its numbers begins "
+    "uid-padded": "The PACS keeps objects in this examination whose UID DICOM does not allow: a number of it begins "
     "with a zero. No manifest can name them. Have them renumbered in the PACS, then try again.",
     "store": "The disk of the box does not answer. The box tries again by itself; tell maintenance if it lasts.",
     "damaged": "The content kept on the disk is damaged. Send the report again from the RIS, then try again here.",
