@@ -1,4 +1,5 @@
-"""Looks for secrets where every process of a user could read them (SECR-01): environments and command lines.
+"""Looks for secrets where every process of a user could read them (SECR-01): environments and command lines; and in
+the settings of files, for the image itself (SECR-02).
 
 Run by root, who alone sees other users' processes. What is told is the process's name and what the variable or option
 is called, never its value: `["passevue:DB_PASSWORD"]`.
@@ -19,6 +20,18 @@ _NAME = re.compile(r"(?i)(passw|passphrase|secret|token|api_?key|private_?key|cr
 _OPTION = re.compile(r"(?i)^--?(?:password|passphrase|pass|pin|secret|token|key-password)(?:=|$)")
 # Names that systemd and the session give, which hold a place or a number and no secret.
 _HARMLESS: Final = frozenset({"CREDENTIALS_DIRECTORY", "ENCRYPTED_CREDENTIALS_DIRECTORY", "SSH_AUTH_SOCK"})
+
+
+# What a file of settings says: `spring.keystore.password = …`, `"api_key": "…"`, `<password>…`.
+_SETTING = re.compile(r"""(?m)[<"']?([A-Za-z][\w.-]{2,60})["']?\s*[=:>][ \t]*["']?([^\s"'#;,<>]+)""")
+_COMMENTS: Final = ("#", ";", "//")
+_NO_SECRET = re.compile(r"(?i)(true|false|yes|no|none|null|on|off|\d+|[/%$<{*].*)")  # switches, counts, places, gaps
+
+
+def secret_settings(text: str) -> list[str]:
+    """The names of settings of a file that should be a secret and have a value."""
+    found = _SETTING.findall("\n".join(line for line in text.splitlines() if not line.lstrip().startswith(_COMMENTS)))
+    return [name for name, value in found if names_a_secret(name) and not _NO_SECRET.fullmatch(value)]
 
 
 def report(root: Path = Path("/")) -> str:

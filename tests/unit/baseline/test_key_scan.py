@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from passevue.baseline.key_scan import HEAD, find_keys, is_private_key
 from passevue.baseline.machine import Unmeasurable
-from passevue.baseline.secret_scan import find_secrets, report
+from passevue.baseline.secret_scan import find_secrets, report, secret_settings
 from tests.peers.pki import Family, Pki
 
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
@@ -121,3 +121,28 @@ def test_what_systemd_sets_is_no_secret(tmp_path: Path) -> None:
         tmp_path, 10, "passevue", "CREDENTIALS_DIRECTORY=/run/credentials/x\0LISTEN_PID=10\0PINE=1\0", "a\0--part\0"
     )
     assert list(find_secrets(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("server.ssl.key-store-password=changeit\n", "server.ssl.key-store-password"),
+        ("drimbox.keystore.password = azerty12\n# else\n", "drimbox.keystore.password"),
+        ('{"api_key": "abc123"}', "api_key"),
+        ("client_secret: s3cr3t\n", "client_secret"),
+        ("<password>azerty12</password>\n", "password"),
+        ("passphrase='one two'\n", "passphrase"),
+    ],
+)
+def test_a_password_in_a_file_of_settings_is_named(text: str, named: str) -> None:
+    """SECR-02: a DRIMbox prototype is delivered with its keystores' passwords in a properties file."""
+    assert secret_settings(f"port = 8443\n{text}name = x\n") == [named]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["password =\n", "# password: azerty12\n", "password = ${KEYSTORE_PASSWORD}\n", "use_token = true\n",
+     "token_lifetime = 60\n", "key_path = /run/credentials/key\n", "credential: %d/key\n", "host = db.example\n"],
+)  # fmt: skip
+def test_a_setting_without_a_secret_is_none(text: str) -> None:
+    assert secret_settings(text) == []

@@ -18,4 +18,5 @@ RULE = Rule(
     remedy=IMAGE_BUG,
     source="CRA b, CLA O-12.5.9",
     proof="tests/image/test_supply.py::test_no_private_key_is_in_the_image",
+    also=("tests/image/test_clean_image.py::test_no_password_is_in_a_setting_of_the_image",),
 )
