@@ -134,12 +134,14 @@ def opens_on(rule: Rule) -> bool:
 
 
 def holding(rules: Iterable[Rule], standings: Mapping[str, Standing]) -> Mapping[Function, tuple[str, ...]]:
-    """The functions that are held, each with the rules that hold it."""
+    """The functions that are held, each with the rules that hold it. Images are taken in as long as nothing was seen to
+    be wrong: what cannot be measured stops no intake (§ 1.1)."""
     found: dict[Function, tuple[str, ...]] = {}
     for rule in rules:
         standing = standings.get(rule.id)
         if standing is not None and standing.fires and standing.effect is Effect.HOLD:
-            for function in sorted(rule.holds):
+            measured = standing.failing_since_s is not None
+            for function in sorted(rule.holds if measured else rule.holds - {Function.IMAGES}):
                 found[function] = (*found.get(function, ()), rule.id)
     return found
 

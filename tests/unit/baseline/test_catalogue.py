@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import passevue.baseline
-from passevue.baseline.rule import Effect, Rule, When
+from passevue.baseline.rule import Effect, Function, Rule, When
 from passevue.baseline.rules import BY_ID, CATALOGUE
 
 HERE = Path(passevue.baseline.__file__).parent
@@ -98,6 +98,11 @@ def test_why_a_rule_does_not_apply_is_told_in_french() -> None:
         assert not re.search(r"\b(the|is|until|runs)\b", text), (rule, text)
         assert "'" not in text, (rule, "a French apostrophe is ’")
         assert not text.endswith("."), (rule, text)
+
+
+def test_what_is_taken_in_is_held_by_rules_about_taking_in_alone() -> None:
+    """security-baseline.md § 1.1: intake goes on, whatever else fails."""
+    assert {rule.id for rule in CATALOGUE if Function.IMAGES in rule.holds} == {"STOR-05", "STOR-07", "NET-03"}
 
 
 def test_a_key_of_the_fleet_means_one_remedy() -> None:

@@ -148,6 +148,17 @@ def test_a_hold_names_its_functions() -> None:
     }
 
 
+def test_images_go_on_while_nobody_can_say_what_is_wrong() -> None:
+    """Taking in stands still for what was seen to be wrong, never for who looks (security-baseline.md § 1.1)."""
+    rule = made_up(effect=Effect.HOLD, holds=frozenset({Function.IMAGES, Function.SIGN_IN}))
+    blind = after(rule, *((60.0 * n, unknown("no facts")) for n in range(4)))
+    assert blind.fires
+    assert holding([rule], {rule.id: blind}) == {Function.SIGN_IN: (rule.id,)}
+    seen = after(rule, (0, failed("")), (60, unknown("no facts")))
+    assert set(holding([rule], {rule.id: seen})) == {Function.IMAGES, Function.SIGN_IN}
+    assert set(holding([rule], {rule.id: after(rule, (0, failed("")))})) == {Function.IMAGES, Function.SIGN_IN}
+
+
 def test_results_are_believed_for_half_an_hour_after_the_oldest() -> None:
     other = made_up(id="TEST-02", when=frozenset({When.START}))
     daily = made_up(id="TEST-03", when=frozenset({When.DAILY}))

@@ -24,7 +24,7 @@ from passevue.baseline.rules.name_resolution import RULE as NAME_RESOLUTION
 from passevue.baseline.rules.no_routing import RULE as NO_ROUTING
 from passevue.baseline.rules.page_inside_only import RULE as PAGE_INSIDE_ONLY
 from passevue.errors import Unreadable
-from tests.unit.baseline.a_box import SOCKETS, ABox, assert_fails, assert_never_fooled, recorded, sysctls
+from tests.unit.baseline.a_box import NOW, SOCKETS, ABox, assert_fails, assert_never_fooled, recorded, sysctls
 
 RULES = (
     DEFAULT_DROP,
@@ -364,3 +364,18 @@ def test_the_recorded_rules_are_of_this_firewall() -> None:
     """Recorded answers grow old: whoever changes the firewall records them anew."""
     sets = {key[2] for key in read_ruleset(json.loads(recorded("ruleset_signed.json"))).sets}
     assert sets == set(re.findall(r"^\tset (\w+)", SHIPPED.read_text(encoding="utf-8"), re.M))
+
+
+@pytest.mark.parametrize("rule", [EGRESS_LIST, CABINET_PEERS, PAGE_INSIDE_ONLY], ids=lambda rule: rule.slug)
+def test_a_firewall_seen_before_the_configuration_says_nothing_about_it(rule: Rule, tmp_path: Path) -> None:
+    """Else every new configuration would hold sign-ins and images until the next round of facts."""
+    box = ABox(tmp_path)
+    box.site.write_text(recorded("site.toml").replace("192.168.10.20", "192.168.77.20"), encoding="utf-8")
+    at = NOW.timestamp() - 30  # the facts are of 100 seconds ago
+    os.utime(box.site, (at, at))
+    with pytest.raises(Unmeasurable):
+        box.look(rule)
+    for seconds in (200, -30):  # long seen; or of a clock that was set back since
+        at = NOW.timestamp() - seconds
+        os.utime(box.site, (at, at))
+        box.look(rule)

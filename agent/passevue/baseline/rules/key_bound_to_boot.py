@@ -42,5 +42,5 @@ RULE = Rule(
     remedy=REENROL,
     source="HYG 31, SP 800-193",
     check=check,
-    holds=frozenset({Function.IMAGES}),
+    holds=frozenset({Function.CONSULTATION, Function.SIGN_IN}),
 )
