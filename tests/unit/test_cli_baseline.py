@@ -66,6 +66,7 @@ def test_what_warns_leaves_with_1(site: Site) -> None:
 
 
 def test_what_holds_leaves_with_2(site: Site) -> None:
+    site.root.manifest(profile="development")  # of a production image UPD-03 asks the TPM
     site.root.file("/etc/rauc/system.conf", CONF.replace("verity", "plain"))
     done = site.type("--rule", "verity_bundles_only", "--rule", "UPD-03")
     assert done.exit_code == 2
