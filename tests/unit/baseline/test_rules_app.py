@@ -176,6 +176,20 @@ def test_a_secret_of_a_process_a_unit_or_the_configuration_fails(with_file: Reco
 
 
 @pytest.mark.parametrize(
+    "path", ["/etc/systemd/system/chrony.service", "/usr/lib/systemd/system/passevue-.service.d/20-more.conf"]
+)
+def test_no_unit_of_the_box_brings_a_secret_nor_what_is_added_to_it(with_file: Recorded, path: str) -> None:
+    with_file.facts["secrets"] = "[]"
+    masked = with_file.root / "etc/systemd/system/getty.service"
+    masked.parent.mkdir(parents=True)
+    masked.symlink_to("/dev/null")
+    (masked.parent / "alias.service").symlink_to("nowhere.service")
+    assert status(CREDENTIALS_ONLY, with_file.machine()) is Status.PASS
+    with_file.file(path, "[Service]\nEnvironment=API_TOKEN=abc\n")
+    assert look(CREDENTIALS_ONLY, with_file.machine()).observed == f"{path} sets API_TOKEN"
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "q7Zt0uVb3Xc9Yd2We5Rf8Tg1Hj4Kl6Mn0Pz",

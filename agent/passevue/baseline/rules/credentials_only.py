@@ -2,6 +2,7 @@
 
 import math
 import re
+import stat
 from collections import Counter
 
 from passevue.baseline.machine import Machine
@@ -21,12 +22,20 @@ def check(machine: Machine) -> Finding:
     running = machine.facts.tree("secrets")
     if running:
         return failed(f"readable by others: {', '.join(str(each) for each in running[:3])}")
-    for path in sorted(name for folder in SETTINGS for name in machine.glob(f"{folder}/passevue*")):
-        if path.endswith(".service") and (name := _in_unit(machine.read_text(path))):
+    for path in _units(machine):
+        if name := _in_unit(machine.read_text(path)):
             return failed(f"{path} sets {name}")
     if machine.config_path is not None and (line := _random_line(machine.config_path.read_text(encoding="utf-8"))):
         return failed(f"line {line} of the configuration looks like a key")
     return passed("environments, command lines, units and configuration hold none")
+
+
+def _units(machine: Machine) -> list[str]:
+    """Services and what is added to them; not those that are masked, or links to nothing."""
+    found = [
+        path for folder in SETTINGS for kind in ("", ".d/*.conf") for path in machine.glob(f"{folder}/*.service{kind}")
+    ]
+    return [path for path in sorted(found) if machine.exists(path) and stat.S_ISREG(machine.stat(path).st_mode)]
 
 
 def _in_unit(text: str) -> str:
