@@ -1,12 +1,16 @@
 """What a failing rule stops: the dispatcher, a try with the registry, sign-ins; and what it leaves alone."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+import passevue
 from passevue import config
+from passevue.baseline.rule import Effect, Function
+from passevue.baseline.rules import CATALOGUE
 from passevue.errors import Refused, Unsound
 from passevue.queue.retry import HELD_FOR, Facts, Phase, Policy, after
 from passevue.queue.states import State
@@ -76,3 +80,18 @@ async def test_what_people_do_at_the_page_is_held_before_it_is_written_down(tmp_
 
 def test_what_is_held_has_words_for_people() -> None:
     assert {"acts-held", "not-sound"} <= set(NOTICES)
+
+
+NOT_YET = {Function.CONSULTATION, Function.SUPPORT}  # this version has neither
+
+
+def test_what_a_rule_holds_is_asked_about_by_who_does_it() -> None:
+    agent = Path(passevue.__file__).parent
+    files = [path for path in agent.rglob("*.py") if "baseline" not in path.parts]
+    asked = {
+        name for path in files for name in re.findall(r"held\(Function\.(\w+)\)", path.read_text(encoding="utf-8"))
+    }
+    assert asked == {function.name for function in Function} - {function.name for function in NOT_YET}
+    idle = {rule.id for rule in CATALOGUE if rule.effect is Effect.HOLD and not rule.holds - NOT_YET}
+    # A unit that failed stops nothing by itself; the others speak of what is not there yet.
+    assert idle == {"ACCT-05", "SERV-02", "CERT-05"}
