@@ -207,7 +207,7 @@ class LocalAccount:
             new.replace(path)
             sync_folder(self._folder)
         except OSError as err:
-            hint = "Le compte du site ne s'écrit pas : vérifiez le disque, et lancez la commande en root."
+            hint = "Le compte du site ne s'écrit pas : vérifiez le disque (en ligne de commande : soyez root)."
             raise StoreError(f"local account cannot be written: {err.strerror}", hint=hint) from err
 
 

@@ -41,10 +41,10 @@ CARDS: dict[CardPhase, tuple[Pair, Pair]] = {
     CardPhase.BLOCKED: (
         ("Carte bloquée", "Card blocked"),
         (
-            "Trop de codes faux ont été tapés. Débloquez-la avec votre code de déblocage (commande « passevue card "
-            "pin », ou CPS-Gestion), ou connectez-vous par e-CPS.",
-            "Too many wrong codes were typed. Unblock it with your unblocking code (command “passevue card pin”, or "
-            "CPS-Gestion), or sign in by e-CPS.",
+            "Trop de codes faux ont été tapés. Débloquez-la avec votre code de déblocage sur un poste (CPS-Gestion, "
+            "ou la commande « passevue card pin »), ou connectez-vous par e-CPS.",
+            "Too many wrong codes were typed. Unblock it with your unblocking code on a PC (CPS-Gestion, or the "
+            "command “passevue card pin”), or sign in by e-CPS.",
         ),
     ),
     CardPhase.IN_USE: (
