@@ -32,7 +32,11 @@ PROC_NET = (
 def spoiled(text: str) -> st.SearchStrategy[str]:
     """`text` with a piece taken out and something else put in, or anything at all."""
     place = st.integers(0, len(text))
-    pieces = st.tuples(place, place, st.text(max_size=8) | st.sampled_from([" ", "\n", "=", ":", "-1", "\0", "[", "é"]))
+    pieces = st.tuples(
+        place,
+        place,
+        st.text(max_size=8) | st.sampled_from([" ", "\n", "=", ":", "-1", "\0", "[", "é", "²", "1e999", "7"]),
+    )
     return pieces.map(lambda found: text[: min(found[:2])] + found[2] + text[max(found[:2]) :]) | st.text(max_size=60)
 
 
@@ -148,3 +152,21 @@ def test_a_replay_does_not_end_early() -> None:
 def test_many_events_are_too_many() -> None:
     with pytest.raises(Unreadable):
         event_log.replay(firmware_log([(4, 1, bytes(32))] * 20_001))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("proc net", "3500007F:0035", "3500007:0035"),  # half a byte
+        ("proc net", " 5001 ", " 5²01 "),  # a digit to Unicode, no number to anybody
+        ("links", " 772 ", " 77² "),
+        ("links", " 772 ", f" {'7' * 5000} "),  # longer than Python makes a number of
+        ("accounts", ":0:", ":²:"),
+        ("systemd's log", '"pcr": 11', '"pcr": 1e999'),
+    ],
+)
+def test_what_only_looks_like_a_number_is_refused(name: str, old: str, new: str) -> None:
+    read, text = TEXTS[name]
+    assert old in text
+    with pytest.raises(Unreadable):
+        read(text.replace(old, new, 1))

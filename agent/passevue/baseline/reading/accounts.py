@@ -4,10 +4,12 @@ A joined line is `name:uid:lock:shell`, `lock` one of `locked`, `open` (a passwo
 for), `expired` never: an expired account still has its password (shadow(5)).
 """
 
+import re
 from dataclasses import dataclass
 
 from passevue.errors import Unreadable
 
+_UID = re.compile(r"[0-9]{1,10}")
 NO_SHELL = frozenset({"/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"})
 LOCKED, OPEN, EMPTY = "locked", "open", "empty"
 
@@ -48,7 +50,7 @@ def read_accounts(text: str) -> tuple[Account, ...]:
     found: list[Account] = []
     for fields in _fields(text, 4):
         name, uid, lock, shell = fields[:4]
-        if len(fields) != 4 or not uid.isascii() or not uid.isdigit() or lock not in {LOCKED, OPEN, EMPTY}:
+        if len(fields) != 4 or not _UID.fullmatch(uid) or lock not in {LOCKED, OPEN, EMPTY}:
             raise Unreadable("an account is not in its form")
         found.append(Account(name, int(uid), lock, shell))
     if not any(each.uid == 0 for each in found):

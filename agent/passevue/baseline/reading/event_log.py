@@ -91,7 +91,7 @@ def _userspace_events(text: str) -> Iterator[tuple[int, bytes]]:
             tree: Any = json.loads(record)
             digest = next(bytes.fromhex(each["digest"]) for each in tree["digests"] if each["hashAlg"] == "sha256")
             pcr = int(tree["pcr"])
-        except (ValueError, KeyError, TypeError, StopIteration, RecursionError) as err:
+        except (ValueError, KeyError, TypeError, StopIteration, OverflowError, RecursionError) as err:
             raise Unreadable("a record of systemd's measurement log is not in its form") from err
         if len(digest) != 32 or not 0 <= pcr <= 23:
             raise Unreadable("a record of systemd's measurement log is not in its form")

@@ -4,11 +4,13 @@
 folders that tell what it is (`device`, `bridge`, `wireless`, `phy80211`, `tun_flags`, `bonding`, `brport`), or `-`.
 """
 
+import re
 from dataclasses import dataclass
 
 from passevue.errors import Unreadable
 
 MARKS = ("bonding", "bridge", "brport", "device", "phy80211", "tun_flags", "wireless")
+_TYPE = re.compile(r"[0-9]{1,5}")
 ETHERNET, LOOPBACK = 1, 772
 _RADIO_KINDS = frozenset({"wlan", "wwan", "bluetooth", "wimax"})
 
@@ -41,7 +43,7 @@ def read_links(text: str) -> tuple[Link, ...]:
 
 def _link(line: str) -> Link:
     words = line.split(" ")
-    if len(words) != 4 or not words[1].isdigit():
+    if len(words) != 4 or not _TYPE.fullmatch(words[1]):
         raise Unreadable("an interface is not in its form")
     marks = frozenset() if words[3] == "-" else frozenset(words[3].split(","))
     return Link(words[0], int(words[1]), words[2], marks)

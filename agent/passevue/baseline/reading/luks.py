@@ -62,7 +62,7 @@ def read_luks(tree: Any) -> Luks:
             slots={str(name): int(slot["key_size"]) for name, slot in tree["keyslots"].items()},
             tokens=tuple(_token(token) for token in tree["tokens"].values()),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as err:
         raise Unreadable("a LUKS2 header is not in its form") from err
     if not found.ciphers:
         raise Unreadable("a LUKS2 header has no segment")

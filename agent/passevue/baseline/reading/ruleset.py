@@ -107,7 +107,7 @@ def read_ruleset(tree: Any) -> Ruleset:
                 if kind in {"set", "map"}:
                     sets.setdefault(key, set()).update(_elements(body.get("elem", [])))
                 others.append(_canonical([kind, {n: v for n, v in _steady(body).items() if n != "elem"}]))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as err:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as err:
         raise Unreadable("a ruleset of nftables is not in its form") from err
     return Ruleset(tuple(chains), tuple(rules), {key: frozenset(found) for key, found in sets.items()}, tuple(others))
 
@@ -169,7 +169,7 @@ def _networks(tree: Any) -> list[Network]:
         if kind == "range":
             first, last = (_address(each) for each in body)
             return list(summarize_address_range(first, last))
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError) as err:
         raise Unreadable("an element of a set is no address") from err
     raise Unreadable("an element of a set is no address")
 
@@ -196,6 +196,6 @@ def pairs(elements: Iterable[str]) -> list[tuple[str, int]]:
         try:
             address, port = json.loads(each)["concat"]
             found.append((str(_address(address)), int(port)))
-        except (ValueError, TypeError, KeyError) as err:
+        except (ValueError, OverflowError, TypeError, KeyError) as err:
             raise Unreadable("an element of a set is no address and port") from err
     return found

@@ -1,6 +1,10 @@
 """`key = value` lines: sysctls as collected, and configuration files with sections (coredump.conf, loader.conf)."""
 
+import re
+
 from passevue.errors import Unreadable
+
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 def read_sysctls(text: str) -> dict[str, str]:
@@ -29,7 +33,7 @@ def _holds(found: str | None, wanted: str) -> bool:
         return wanted.startswith("?")
     wanted = wanted.removeprefix("?")
     if wanted.startswith(">="):
-        return found.lstrip("-").isdigit() and int(found) >= int(wanted[2:])
+        return _NUMBER.fullmatch(found) is not None and int(found) >= int(wanted[2:])
     return found == wanted
 
 

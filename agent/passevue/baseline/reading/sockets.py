@@ -14,7 +14,8 @@ from typing import Any
 from passevue.errors import Unreadable
 
 _LISTENING = {"tcp": "0A", "udp": "07"}
-_LINE = re.compile(r"\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2}) (.*)")
+_LINE = re.compile(r"\s*\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2}) (.*)")
+_INODE = re.compile(r"[0-9]{1,20}")
 _UNIT = re.compile(r"[^/]+\.(?:service|scope|socket|slice)")
 
 
@@ -41,7 +42,7 @@ def read_proc_net(text: str, proto: str) -> dict[int, tuple[str, int]]:
     for line in lines[1:]:
         match = _LINE.match(line)
         rest = match[4].split() if match else []
-        if match is None or len(rest) < 6 or not rest[5].isdigit():
+        if match is None or len(rest) < 6 or not _INODE.fullmatch(rest[5]):
             raise Unreadable(f"a line of /proc/net/{proto} is not in its form")
         if match[3] == _LISTENING[proto[:3]]:
             found[int(rest[5])] = (_address(match[1]), int(match[2], 16))
@@ -87,7 +88,7 @@ def read_sockets(tree: Any) -> tuple[Socket, ...]:
             )
             for each in tree
         )
-    except (KeyError, TypeError, ValueError) as err:
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise Unreadable("the sockets are not in their form") from err
     if any(each.proto not in _LISTENING for each in found):
         raise Unreadable("the sockets are not in their form")
