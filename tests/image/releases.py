@@ -33,7 +33,7 @@ class Releases:
     def with_broken_kernel(self) -> Image:
         """Correctly signed; its initrd is nothing, so that the kernel panics."""
         good = self.good()
-        made = Image(self._folder / "broken-kernel")
+        made = Image(self._folder / "release-broken-kernel")
         if made.folder.exists():
             return made
         shutil.copytree(good.folder, made.folder, ignore=shutil.ignore_patterns("*.raucb", "disk.raw"))

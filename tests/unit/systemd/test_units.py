@@ -88,6 +88,7 @@ def test_only_the_facts_and_the_small_acts_run_as_root() -> None:
         "passevue-facts.service",  # sees what only root sees
         "passevue-modules.service",  # the setting is root's
         "passevue-recovery.service",  # the recovery key is root's
+        "passevue-undo.service",  # the loader's folder is root's
     }
 
 
@@ -152,9 +153,16 @@ def test_a_boot_is_good_only_after_the_health_check() -> None:
     unit = f"{HERE}/passevue-health.service"
     assert value(unit, "Install", "RequiredBy") == "boot-complete.target"
     assert value(unit, "Unit", "Before") == "boot-complete.target"
-    assert value(unit, "Unit", "FailureAction") == "reboot"
     assert "passevue-page.service" in value(unit, "Unit", "Wants"), "a zone that cannot start fails the check"
     assert value(unit, "Unit", "Requires") == "", "and does not make it be skipped"
+
+
+def test_a_version_that_fails_the_health_check_has_no_try_left() -> None:
+    assert value(f"{HERE}/passevue-health.service", "Unit", "OnFailure") == "passevue-undo.service"
+    undo = f"{HERE}/passevue-undo.service"
+    assert value(undo, "Service", "ExecStart") == "/usr/lib/systemd/systemd-bless-boot bad"
+    for ends in ("SuccessAction", "FailureAction"):
+        assert value(undo, "Unit", ends) == "reboot"
 
 
 def test_all_zones_stand_or_fall_with_the_firewall() -> None:
