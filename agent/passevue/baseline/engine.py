@@ -11,8 +11,8 @@ Rules (security-baseline.md § 1):
   and whenever root has collected new facts;
 - events are seen by the engine itself, every five seconds: the clock was set, the configuration or a USB device
   changed;
-- the audit trail is asked to take a record before the rules of the timer are looked at; LOG-01 fails when it would not,
-  and reads it back;
+- the audit trail is asked to take a record at start and every ten minutes (at most 110 KiB a day); LOG-01 fails when it
+  would not, and reads it back;
 - each change of state is told once, for the audit trail.
 
 Nothing that goes wrong here ends the process: what cannot be written is tried again, and the verdict that was left runs
@@ -138,6 +138,7 @@ class Engine:
         self._started_at = clock()
         self._senses: _Senses | None = None
         self._beat_s = -BEAT_EVERY_S
+        self._asked_s = -EVERY_S
         self._boot_id = ""
         self._appliance = True
 
@@ -159,8 +160,8 @@ class Engine:
         now_s = self._uptime_s()
         due = [rule for rule in self._rules if self._is_due(rule, now_s, events, news=news)]
         if due:
-            if any(When.PERIODIC in rule.when or Event.AUDIT in rule.on for rule in due):
-                machine.trail_refused = await self._ask_trail()
+            if self._is_trail_s_turn(due, now_s):
+                machine.trail_refused, self._asked_s = await self._ask_trail(), now_s
             first = [rule for rule in due if opens_on(rule)]
             rest = [rule for rule in due if not opens_on(rule)]
             for group in filter(None, (first, rest)):
@@ -259,6 +260,12 @@ class Engine:
             log.info("baseline_changed", rule=rule.id, state=status)
         before = was.status.value if was is not None else ""
         self._told(Change(rule, before, status, now.effect, now.fires, now.finding.observed, now.checked))
+
+    def _is_trail_s_turn(self, due: Iterable[Rule], now_s: float) -> bool:
+        """With LOG-01, and every ten minutes; not with a rule that fails for weeks and is looked at each minute."""
+        if any(Event.AUDIT in rule.on for rule in due):
+            return True
+        return now_s - self._asked_s >= EVERY_S and any(When.PERIODIC in rule.when for rule in due)
 
     async def _ask_trail(self) -> Exception | None:
         """Why it took no record; None when it did."""

@@ -301,6 +301,24 @@ async def test_the_trail_is_asked_at_start_and_every_ten_minutes(tmp_path: Path)
     assert bench.asked == 2
 
 
+async def test_a_rule_that_fails_for_weeks_does_not_fill_the_trail(tmp_path: Path) -> None:
+    """It is looked at each minute; the trail is asked every ten all the same, and whenever it is its own turn."""
+    flaps = Says([failed("offset 1.84 s")])
+    own = made_up(Says([unknown("not yet")]), id="LOG-01", when=frozenset({When.START}), on=frozenset({Event.AUDIT}))
+    bench = Bench(tmp_path, made_up(flaps, can_flap=True))
+    await bench.engine.begin()
+    await bench.engine.step()
+    for _ in range(60):
+        await bench.later(60)
+    assert flaps.asked == 61
+    assert bench.asked == 7
+    bench.engine, bench.asked = bench.another(own), 0
+    await bench.engine.begin()
+    await bench.engine.step()
+    await bench.later(60)
+    assert bench.asked == 2
+
+
 async def test_a_trail_that_takes_nothing_stops_no_engine(tmp_path: Path) -> None:
     async def full() -> None:
         raise StoreError("the audit trail cannot be written")
