@@ -89,6 +89,16 @@ async def test_images_rejected_for_safety_leave_at_once_while_the_pacs_is_away(c
     assert [instances(one) for one in manifests(cabinet)] == ([standing] if left else [])
 
 
+@pytest.mark.parametrize("fault", ["wrong_study", "second_patient"])
+async def test_images_rejected_for_safety_leave_at_once_whatever_the_pacs_says(cabinet: Cabinet, fault: str) -> None:
+    exam = invented_exam(12)
+    images = await published(cabinet, exam)
+    setattr(cabinet.pacs.faults, fault, "2.25.77")
+    assert await cabinet.store(invented.rejection_note(images[:1], title="113037")) == [0x0000]
+    await cabinet.settled(2)
+    assert [instances(one) for one in manifests(cabinet)] == [{str(ds.SOPInstanceUID) for ds in images[1:]}]
+
+
 async def test_images_rejected_for_another_reason_wait_for_the_pacs(cabinet: Cabinet) -> None:
     exam = invented_exam(12)
     images = await published(cabinet, exam)

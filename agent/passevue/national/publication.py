@@ -27,7 +27,7 @@ from passevue.document.record import Record, record_of
 from passevue.document.request import Action, Request, publishable, read_request, same_exam
 from passevue.document.standing import is_older, less, same_report, taking_over
 from passevue.document.study import check, without
-from passevue.errors import Hl7Error, NetworkError, Refused, StudyAbsent, Unreadable
+from passevue.errors import CabinetError, Hl7Error, NetworkError, Refused, StudyAbsent, Unreadable
 from passevue.intake.key_object import is_rejection, read_aside
 from passevue.intake.pacs import Pacs
 from passevue.intake.received import Kind
@@ -163,11 +163,15 @@ class Publication:
         return await self._again(case, known, at_once=note is not None and note.title == SAFETY)
 
     async def _again(self, case: Case, known: Record, *, at_once: bool = False) -> Submission | Nothing:
-        """The manifest as the archived report and the PACS have it now; `at_once`: without the PACS, if it is away."""
+        """The manifest as the archived report and the PACS have it now; `at_once`: without the PACS, if it is away or
+        what it says cannot be published.
+        """
         record, as_of = case.record, self._clock()
         try:
             study = await self._study(case.exam.study_uid, record)
-        except NetworkError:
+            if at_once and study is not None and study.instance_count:
+                check(study, case.exam, case.report)
+        except (NetworkError, CabinetError, Refused):
             standing = await self._standing(case) if at_once else None
             if standing is None:
                 raise
