@@ -5,9 +5,9 @@ be undone.
     "on_trial"}
 
 Leaves with 0 when all is well, and also when it is not but there is nothing to fall back to, or what runs has proved
-itself before: a machine that restarts for ever cannot even say what is wrong. With 1 systemd takes this version's tries from
-the loader and restarts (passevue-undo.service), into the other slot. Run by /usr/lib/passevue/health as the host's
-user.
+itself before: a machine that restarts for ever cannot even say what is wrong. With 1 systemd takes this version's tries
+from the loader and restarts (passevue-undo.service), into the other slot. Run by /usr/lib/passevue/health as the
+host's user.
 """
 
 import argparse
