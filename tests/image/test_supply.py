@@ -412,6 +412,13 @@ def test_two_boxes_get_no_secret_from_their_image(tree: Path) -> None:
     assert not list(tree.glob("**/var/lib/dbus/machine-id"))
 
 
+def test_what_never_starts_never_starts(tree: Path) -> None:
+    """A preset enables units by names of theirs that lie where our masks do (`ctrl-alt-del.target`)."""
+    ours = REPOSITORY / "systemd/etc/systemd/system"
+    for mask in ours.iterdir():
+        assert (tree / "etc/systemd/system" / mask.name).readlink() == Path("/dev/null"), mask.name
+
+
 def test_no_private_key_is_in_the_image(tree: Path) -> None:
     """SECR-02, by the scanner that looks through the data of a running box."""
 

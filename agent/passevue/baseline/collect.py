@@ -81,12 +81,16 @@ def collect(machine: Machine, before: Facts | None = None, names: Collection[str
     return Facts(boot_id, uptime_s, texts, missing, since)
 
 
-def with_part(whole: Facts, hand: Hand, left: Facts | Exception) -> Facts:
-    """The facts with what another unit left of its own, or why it left none that count. It speaks of nothing else."""
+def with_part(whole: Facts, hand: Hand, left: Facts | Exception, now_s: float) -> Facts:
+    """The facts with what another unit left of its own, or why it left none that count. It speaks of nothing else.
+
+    What it left may be newer than `whole`: who asks for a round while one is under way starts that unit again, and
+    not this one. `now_s` is CLOCK_BOOTTIME.
+    """
     names = HANDS[hand]
     if isinstance(left, Facts):
         try:
-            left.check_fresh(whole.boot_id, whole.uptime_s, ROUND_S)
+            left.check_fresh(whole.boot_id, now_s, ROUND_S)
         except Unreadable as err:
             left = err
     if isinstance(left, Exception):

@@ -35,7 +35,7 @@ def gather(config_path: Path, only: Hand | None = None, place: Path | None = Non
     try:
         found = collect(machine, _left(place, os.geteuid()), names)
         if only is Hand.REST:
-            found = _with_parts(found, root)
+            found = _with_parts(found, root, machine)
         if _is_apart(only):
             facts.write(place, found)
         else:
@@ -52,7 +52,7 @@ def _data_dir(config_path: Path) -> Path | None:
     return path_in(config_path, "box", "data_dir")
 
 
-def _with_parts(found: Facts, root: Path) -> Facts:
+def _with_parts(found: Facts, root: Path, machine: Machine) -> Facts:
     owners: dict[Hand, Callable[[], int]] = {Hand.DEVICES: os.geteuid, Hand.NETWORK: _facts_user}
     for hand, owner in owners.items():
         place = root / facts.PART_PLACE.format(hand=hand).lstrip("/")
@@ -61,7 +61,7 @@ def _with_parts(found: Facts, root: Path) -> Facts:
             left = facts.read(place, owner=owner())
         except (OSError, Unreadable, KeyError) as error:
             left = error
-        found = with_part(found, hand, left)
+        found = with_part(found, hand, left, machine.uptime_s)
     return found
 
 

@@ -252,23 +252,30 @@ WHOLE = Facts(BOOT_ID, 1000.0, {"cmdline": "quiet"}, {"swaps": "no"})
 
 def test_what_another_unit_read_is_taken_while_it_is_of_this_round() -> None:
     left = Facts(BOOT_ID, 990.0, {"links": "lo 772 - -"}, {"dns": "Unmeasurable: x"}, {"links": 3.0})
-    whole = with_part(WHOLE, Hand.NETWORK, left)
+    whole = with_part(WHOLE, Hand.NETWORK, left, 1020.0)
     assert whole.texts == {"cmdline": "quiet", "links": "lo 772 - -"}
     assert whole.since == {"links": 3.0}
     assert whole.missing["dns"] == "Unmeasurable: x"
     assert whole.missing["ruleset"] == "not collected"
     assert whole.uptime_s == 990.0, "no fact is older than they say together"
     for late in (
-        Facts(BOOT_ID, 1000.0 - ROUND_S, left.texts),
+        Facts(BOOT_ID, 1020.0 - ROUND_S, left.texts),
         Facts("other", 990.0, left.texts),
-        Facts(BOOT_ID, 1001.0, left.texts),
+        Facts(BOOT_ID, 1021.0, left.texts),
         FileNotFoundError("none"),
     ):
-        without = with_part(WHOLE, Hand.NETWORK, late)
+        without = with_part(WHOLE, Hand.NETWORK, late, 1020.0)
         assert without.texts == WHOLE.texts
         assert without.uptime_s == 1000.0
         assert all(without.missing[name].startswith("passevue-facts-network: ") for name in HANDS[Hand.NETWORK])
         assert without.missing["swaps"] == "no"
+
+
+def test_what_another_unit_read_while_this_one_was_at_work_counts() -> None:
+    newer = Facts(BOOT_ID, 1010.0, {"links": "lo 772 - -"})
+    whole = with_part(WHOLE, Hand.NETWORK, newer, 1020.0)
+    assert whole.texts == {"cmdline": "quiet", "links": "lo 772 - -"}
+    assert whole.uptime_s == 1000.0
 
 
 def test_a_unit_speaks_of_its_own_facts_alone() -> None:
@@ -277,6 +284,7 @@ def test_a_unit_speaks_of_its_own_facts_alone() -> None:
         WHOLE,
         Hand.NETWORK,
         Facts(BOOT_ID, 999.0, {"cmdline": "lie", "luks": "lie", "accounts": "lie"}, {"mounts": "x"}),
+        1020.0,
     )
     assert whole.texts == WHOLE.texts
     assert "mounts" not in whole.missing
