@@ -17,7 +17,7 @@ from passevue.baseline.heartbeat import put
 from passevue.baseline.machine import Machine
 from passevue.baseline.places import audit_folder, baseline_folder
 from passevue.baseline.reading.audit_chain import Record, last_record
-from passevue.baseline.reading.signed_heads import read_heads
+from passevue.baseline.reading.signed_heads import read_last
 
 NAME: Final = "audit-head.json"
 MAX_BYTES: Final = 4096
@@ -43,7 +43,7 @@ def trail_files(machine: Machine) -> list[str]:
 
 
 def write_head(folder: Path, machine: Machine) -> None:
-    """Note the last record, once it is on the disk: a power cut takes neither, or this one alone. Blocks.
+    """Note the last record and head, once they are on the disk: a power cut takes none, or this note alone. Blocks.
 
     Raises:
         OSError, Unreadable.
@@ -58,7 +58,7 @@ def write_head(folder: Path, machine: Machine) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    signed = read_heads(machine).last
+    signed = read_last(machine)
     told = {"heads": signed.head.count, "head": signed.digest} if signed else {}
     put(folder / NAME, json.dumps({"number": last.number, "chain": last.chain, **told}))
 

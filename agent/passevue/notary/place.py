@@ -33,6 +33,14 @@ class Place:
         """The same."""
         return self._read(KEYS)
 
+    def sync_heads(self) -> None:
+        """Those that were read are on the disk when it returns, whoever wrote them. Blocks. Raises: OSError."""
+        handle = os.open(self.folder / HEADS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
     def _read(self, name: str) -> bytes:
         try:
             handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -24,7 +24,7 @@ def last_record(tail: bytes) -> Record:
     """The last whole record of a file that ends with `tail`. Raises: Unreadable when there is none."""
     lines = [line for line in tail.split(b"\n")[:-1] if line]
     words = lines[-1].split(b" ", 2) if lines else []
-    if len(words) != 3 or not words[0].isdigit() or len(words[1]) != 64 or not words[2].startswith(b"<"):
+    if len(words) != 3 or not _is_number(words[0]) or len(words[1]) != 64 or not words[2].startswith(b"<"):
         raise Unreadable("the trail does not end with a record")
     return Record(int(words[0]), words[1].decode("ascii", "replace"))
 
@@ -32,9 +32,14 @@ def last_record(tail: bytes) -> Record:
 def before_first(header: bytes) -> Record:
     """What a file's first line says that it follows. Raises: Unreadable when it is no such line."""
     words = header.split()
-    if len(words) != 4 or words[:2] != [b"passevue-audit", b"1"] or not words[2].isdigit() or len(words[3]) != 64:
+    if len(words) != 4 or words[:2] != [b"passevue-audit", b"1"] or not _is_number(words[2]) or len(words[3]) != 64:
         raise Unreadable("the first line is not a header")
     return Record(int(words[2]) - 1, words[3].decode("ascii", "replace"))
+
+
+def _is_number(word: bytes) -> bool:
+    """One that Python reads, and a head may have (`head`)."""
+    return word.isdigit() and len(word) < 19
 
 
 def end_of_trail(folder: Path) -> Record:

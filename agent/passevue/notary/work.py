@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from passevue.errors import BoxError, Unreadable
-from passevue.notary.head import FIRST, Head, Signed, line, read_line, to_attest
-from passevue.notary.heads import greatest_index, read_keys, whole_lines
+from passevue.notary.head import FIRST, Head, line, to_attest
+from passevue.notary.heads import greatest_index, last_head, read_keys
 from passevue.notary.place import Place
 from passevue.notary.rollback import index_of
 from passevue.notary.tpm import Tpm
@@ -63,7 +63,7 @@ class Notary:
     def sign_head(self, now: datetime) -> Head:
         """Add a head. Blocks. Raises: BoxError, OSError."""
         end = end_of_trail(self.data_dir / "audit")
-        last = self._last()
+        last = last_head(self.place.heads())
         index = self._kept_index()
         with self.tpm.key() as key:
             head = Head(
@@ -93,19 +93,10 @@ class Notary:
 
     def is_due(self) -> bool:
         """Whether this start has no head yet, or an old one. Blocks. Raises: OSError, Unreadable."""
-        last = self._last()
+        last = last_head(self.place.heads())
         if last is None or last.head.boot_id != self.machine.boot_id:
             return True
         return not 0 <= self.uptime_s() - last.head.uptime_s < EVERY_S
-
-    def _last(self) -> Signed | None:
-        """The last head that can be read."""
-        for each in reversed(list(whole_lines(self.place.heads()))):
-            try:
-                return read_line(each)
-            except Unreadable:
-                continue
-        return None
 
     def own_index(self) -> int:
         """Of the release that runs; 0 when it has none. Raises: OSError, Unreadable."""

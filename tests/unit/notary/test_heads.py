@@ -279,7 +279,7 @@ def test_a_power_cut_in_the_middle_of_a_line_costs_that_line_alone(signed: ABox)
         assert signed.lines()[:2] == whole[:2]
 
 
-@pytest.mark.parametrize("kind", ["pipe", "link", "noise", "empty"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "noise", "long number", "long header", "empty"])
 def test_what_a_zone_lays_among_the_trail_holds_nothing_up(signed: ABox, kind: str) -> None:
     other = signed.trail / "audit-9999999999.log"
     match kind:
@@ -289,10 +289,16 @@ def test_what_a_zone_lays_among_the_trail_holds_nothing_up(signed: ABox, kind: s
             other.symlink_to(signed.folder / "heads")
         case "noise":
             other.write_bytes(b"\x00\n<\n\n")
+        case "long number":  # longer than Python makes one of
+            other.write_bytes(b"passevue-audit 1 1 %b\n%b %b <x/>\n" % (b"0" * 64, b"9" * 5000, b"0" * 64))
+        case "long header":
+            other.write_bytes(b"passevue-audit 1 %b %b\n" % (b"9" * 5000, b"0" * 64))
         case _:
             other.touch()
     assert signed.signs() == (0 if kind == "empty" else 1)
     assert len(signed.lines()) == (4 if kind == "empty" else 3)
+    if kind in ("noise", "long number", "long header"):
+        assert "break" in sees(signed)
 
 
 def test_a_lost_key_file_is_told_and_made_again_by_the_tpm(signed: ABox) -> None:

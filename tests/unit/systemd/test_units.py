@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from passevue.update.machine import Machine
 from passevue.zones.meeting import Place
 from passevue.zones.part import Part
 from tests.unit.systemd.box_root import TREE, UNITS, analyze, masked, own_services, own_units, settings, value
@@ -163,6 +164,17 @@ def test_a_version_that_fails_the_health_check_has_no_try_left() -> None:
     assert value(undo, "Service", "ExecStart") == "/usr/lib/systemd/systemd-bless-boot bad"
     for ends in ("SuccessAction", "FailureAction"):
         assert value(undo, "Unit", ends) == "reboot"
+
+
+def test_a_version_that_has_proved_itself_is_not_restarted_for_ever_by_a_gate_that_hangs(tmp_path: Path) -> None:
+    """OnFailure is for a gate that was killed for its time, or never began, too; the data may not be there then."""
+    undo = f"{HERE}/passevue-undo.service"
+    condition = tmp_path / value(undo, "Unit", "ConditionPathExists").lstrip("/")
+    condition.parent.mkdir(parents=True)
+    assert not Machine(tmp_path).on_trial
+    condition.touch()
+    assert Machine(tmp_path).on_trial, "asks for what the gate itself goes by"
+    assert value(undo, "Service", "InaccessiblePaths").startswith("-"), "starts without the data"
 
 
 def test_all_zones_stand_or_fall_with_the_firewall() -> None:

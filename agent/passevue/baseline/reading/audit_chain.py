@@ -58,7 +58,7 @@ class Chain:
 
     def _begin(self, name: str, line: bytes) -> None:
         words = line.split()
-        if len(words) != 4 or words[:2] != [b"passevue-audit", b"1"] or not words[2].isdigit():
+        if len(words) != 4 or words[:2] != [b"passevue-audit", b"1"] or not words[2].isdigit() or len(words[2]) > 18:
             self._break(name)
             return
         head = Record(int(words[2]) - 1, words[3].decode("ascii", "replace"))

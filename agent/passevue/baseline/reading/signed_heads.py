@@ -6,7 +6,8 @@ is not read any more.
 
 from passevue.baseline.machine import Machine
 from passevue.notary import place
-from passevue.notary.heads import Judged, greatest_index, judge, read_keys
+from passevue.notary.head import Signed
+from passevue.notary.heads import Judged, greatest_index, judge, last_head, read_keys
 from passevue.notary.place import Place
 from passevue.notary.trail import Record
 
@@ -14,6 +15,17 @@ from passevue.notary.trail import Record
 def read_heads(machine: Machine) -> Judged:
     """The whole row, each signature checked. Raises: OSError, Unreadable."""
     return judged(_place(machine))
+
+
+def read_last(machine: Machine) -> Signed | None:
+    """The last head, once it is on the disk: what is noted of it must outlive a power cut no longer than it does.
+    Raises: OSError, Unreadable.
+    """
+    found = _place(machine)
+    last = last_head(found.heads())
+    if last is not None:
+        found.sync_heads()
+    return last
 
 
 def judged(found: Place) -> Judged:
