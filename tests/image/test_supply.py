@@ -419,6 +419,16 @@ def test_what_never_starts_never_starts(tree: Path) -> None:
         assert (tree / "etc/systemd/system" / mask.name).readlink() == Path("/dev/null"), mask.name
 
 
+def test_users_have_the_numbers_that_the_data_of_older_boxes_carry(tree: Path) -> None:
+    """No package of Debian has taken one of them before."""
+    said = (REPOSITORY / "systemd/usr/lib/sysusers.d/passevue.conf").read_text().splitlines()
+    wanted = {line.split()[1]: line.split()[2] for line in said if line.startswith(("u ", "g "))}
+    groups = {line.split(":")[0]: line.split(":")[2] for line in (tree / "etc/group").read_text().splitlines()}
+    users = {line.split(":")[0]: line.split(":")[2] for line in (tree / "etc/passwd").read_text().splitlines()}
+    assert {name: groups.get(name) for name in wanted} == wanted
+    assert {name: users.get(name, groups["passevue"]) for name in wanted} == wanted
+
+
 def test_no_private_key_is_in_the_image(tree: Path) -> None:
     """SECR-02, by the scanner that looks through the data of a running box."""
 

@@ -71,6 +71,12 @@ def _folders(profile: str, word: str, rights: str) -> set[str]:
 # --- users and folders -----------------------------------------------------------------------------------------------
 
 
+NUMBERS = {
+    f"passevue-{name}": number
+    for number, name in enumerate(("intake", "national", "page", "host", "network", "facts", "notary"), 701)
+}
+
+
 @pytest.fixture
 def peopled(tmp_path: Path) -> Path:
     """A root that systemd-sysusers has filled with our users."""
@@ -90,9 +96,11 @@ def test_each_zone_has_its_own_user_without_shell_or_password_in_the_shared_grou
     groups = {
         line.split(":")[0]: line.split(":")[3].split(",") for line in (peopled / "etc/group").read_text().splitlines()
     }
+    assert "passevue:x:700:" in (peopled / "etc/group").read_text()
     others = {"passevue-facts", "passevue-network", "passevue-notary"}
     assert set(users) == {*(f"passevue-{part}" for part in Part), *others}
-    assert len({user[2] for user in users.values()}) == len(users)
+    assert {name: int(user[2]) for name, user in users.items()} == NUMBERS, "data in the field carry the old ones"
+    assert {name: int(user[3]) for name, user in users.items()} == NUMBERS
     assert all(user[6].endswith("nologin") for user in users.values())
     assert sorted(groups["passevue"]) == sorted(f"passevue-{part}" for part in Part)
     assert all(line.split(":")[1][0] in "!*" for line in (peopled / "etc/shadow").read_text().splitlines())
