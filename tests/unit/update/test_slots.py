@@ -419,6 +419,16 @@ def test_a_bundle_that_does_not_say_what_it_is_is_refused(tmp_path: Path, meta: 
         admission.read_meta(tmp_path)
 
 
+@pytest.mark.parametrize("index", ["1e999", "-1", "65", "true", "1.9", '"2"', "null"])
+def test_a_rollback_index_that_no_tpm_keeps_is_refused_in_words(tmp_path: Path, index: str) -> None:
+    told = '{"schema":1,"version":"1.2","profile":"production","compatible":"c","rollback_index":%s}'
+    (tmp_path / "meta.json").write_text(told % "64")
+    assert admission.read_meta(tmp_path).rollback_index == 64
+    (tmp_path / "meta.json").write_text(told % index)
+    with pytest.raises(admission.Refused, match="4011"):
+        admission.read_meta(tmp_path)
+
+
 def test_what_runs_is_read_from_the_manifest_or_the_systems_own_name(tmp_path: Path) -> None:
     (tmp_path / "os-release").write_text('ID=debian\nIMAGE_VERSION="1.4.2"\nVARIANT_ID=development\n')
     missing = tmp_path / "manifest.json"
