@@ -7,6 +7,7 @@ by hand.
 """
 
 import asyncio
+import contextlib
 import json
 import ssl
 import struct
@@ -153,8 +154,13 @@ async def answers_from_outside(box: Machine, port: int, *, tls: bool = False) ->
     try:
         async with asyncio.timeout(60 if tls else 20):
             reader, writer = await asyncio.open_connection("127.0.0.1", here, ssl=unchecked)
-            writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            return bool(await reader.read(1))
+            try:
+                writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                return bool(await reader.read(1))
+            finally:
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError):
         return False
     finally:
