@@ -76,8 +76,8 @@ def lane_of(number: int) -> int:
 class Line:
     """Questions and answers with the nursery, one JSON line each, over one socket per kind of question."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, life: int) -> None:
+        self._path, self._life = path, life
 
     async def ask(self, question: dict[str, object]) -> dict[str, object]:
         try:
@@ -85,7 +85,7 @@ class Line:
         except OSError as err:
             raise NetworkError("no registry") from err
         try:
-            writer.write(json.dumps(question).encode() + b"\n")
+            writer.write(json.dumps({**question, "life": self._life}).encode() + b"\n")
             answer = await reader.readline()
         finally:
             writer.close()
@@ -120,9 +120,9 @@ class DistantRegistry:
         return Answer("Success") if answer["found"] else None
 
 
-async def live(folder: Path, path: str, until_done: bool) -> None:
+async def live(folder: Path, path: str, life: int, until_done: bool) -> None:
     store = await Store.open(config.Queue(), folder, roles={"intake", "national"}, limits=LIMITS, machine="kill")
-    line = Line(path)
+    line = Line(path, life)
     quick = Endpoints(Breaker(threshold=1000), Breaker(threshold=1000))
     dispatcher = Dispatcher(store, DistantRegistry(line), policy=POLICY, endpoints=quick,
                             pace=Pace(per_second=1e6, burst=1000), minute_s=0.2)  # fmt: skip
@@ -177,6 +177,7 @@ class Nursery:
         self._listener.bind(self._path)
         self._listener.listen(64)
         self._handed_out: set[int] = set()
+        self._life = 0
 
     def close(self) -> None:
         self._listener.close()
@@ -184,6 +185,7 @@ class Nursery:
     def one_life(self, until_done: bool) -> bool:
         """True when the life ended by itself."""
         self._handed_out.clear()
+        self._life += 1
         child = os.fork()
         if child == 0:
             self._be_born(until_done)
@@ -210,7 +212,7 @@ class Nursery:
         try:
             self._listener.close()
             structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-            asyncio.run(live(self.folder, self._path, until_done))
+            asyncio.run(live(self.folder, self._path, self._life, until_done))
         except BaseException as err:
             sys.stderr.write(f"life ended: {err!r}\n")
             os._exit(1)
@@ -232,6 +234,8 @@ class Nursery:
     def _act(self, question: dict[str, object]) -> dict[str, object] | None:
         ledgers = self.ledgers
         match question["do"]:
+            case "next" if question["life"] != self._life:
+                return None  # whoever asked was killed meanwhile: nobody would put what is handed out
             case "next":
                 return {"number": self._next(bool(question["last"]))}
             case "ack":
@@ -273,6 +277,7 @@ class Nursery:
         may = Counter(key.values())
         found = Counter(self.ledgers.committed.values())
         wrong = [f"lost: {each}" for each in must - found]
+        wrong += [f"never acknowledged: {n}" for n in range(self.ledgers.to_send) if n not in self.ledgers.acknowledged]
         return wrong + [f"doubled or never acknowledged: {each}" for each in found - may]
 
 
