@@ -113,7 +113,7 @@ def rollback_index() -> int:
         BuildError: no number that the TPM of a box could keep (agent/passevue/notary/rollback.py).
     """
     index = _release().get("rollback_index")
-    if not isinstance(index, int) or not 1 <= index <= 64:
+    if type(index) is not int or not 1 <= index <= 64:
         raise BuildError(f"release.toml: rollback_index is 1 to 64, not {index!r}")
     return index
 
