@@ -5,12 +5,13 @@ PASSEVUE_IMAGE_MINUTES: after so many, no more test is begun but of ALWAYS; each
 """
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -131,10 +132,25 @@ async def lab(the_image: Image, say: Callable[[str], None], request: pytest.Fixt
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
+FAILED = pytest.StashKey[bool]()
+LAST_WORDS = ("journalctl", "-b", "--no-pager", "-o", "short-monotonic", "-n", "150")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def box(lab: Lab) -> Machine:
-    """The configured box, running; what the tests before have done to it is undone."""
-    return await lab.box()
+async def box(lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
+    """The configured box, running; what the tests before have done is undone. After a failure it tells its journal."""
+    machine = await lab.box()
+    yield machine
+    if request.node.stash.get(FAILED, False) and machine.on:
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            print((await machine.console.run(*LAST_WORDS, check=False)).out)
 
 
 @pytest.fixture

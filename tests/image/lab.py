@@ -78,11 +78,8 @@ class Lab:
         """The shared box, as it was when it was ready: whatever the test before has done to it is undone."""
         if self._box is None:
             self._box = Machine(State(self.folder / "box"), ports=PORTS)
-        if self._box.on and self._box.as_soldered:
-            await self._box.go_back_to(READY)
-        else:
-            await self._box.cut_power()
-            await self._box.switch_on(READY)
+        await self._box.cut_power()
+        await self._box.switch_on(READY)
         await self._box.console.answers(60)
         return self._box
 

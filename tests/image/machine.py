@@ -81,7 +81,6 @@ class Machine:
         self.cuts = 0
         self.disk_said = ""  # what a fickle disk lost at the last cut
         self._qmp: Qmp | None = None
-        self._plugged: set[str] = set()  # what is there and was not at first, or the reverse
         self.console = Console(self._run / "console.sock")
         self.reader = VscardLink(self._run / "card.sock") if self.hardware.reader else None
         self.serial_log = state.folder / "serial.log"
@@ -114,7 +113,11 @@ class Machine:
         return self._qemu is not None and self._qemu.returncode is None
 
     async def switch_on(self, snapshot: str | None = None) -> None:
-        """Power; with a snapshot's name, the machine as it was when that was saved."""
+        """Power; with a snapshot's name, the machine as it was when that was saved.
+
+        A snapshot is loaded into a new QEMU alone: in one that has run, the processor's time stamp counter does not go
+        back (QEMU 7.2, cpu_get_ticks), and all of the guest's clocks and watchdogs leap.
+        """
         await self._take_the_place()
         await self._tpm.power_on()
         await self._disk_on()
@@ -129,7 +132,8 @@ class Machine:
         self.switched_on = time.monotonic()
         await self._connect()
         if snapshot:
-            await self.go_back_to(snapshot)
+            await self._snapshot_job("snapshot-load", snapshot)
+            await self.qmp.execute("cont")
 
     async def cut_power(self) -> None:
         """At once, as when the plug is pulled. A plain disk keeps what was written, a fickle one what was flushed."""
@@ -139,7 +143,6 @@ class Machine:
                 self._qemu.kill()
             await self._qemu.wait()
             self._qemu = None
-        self._plugged = set()
         await self._disk_off()
         await self._tpm.power_off()
         self._leave_the_place()
@@ -170,11 +173,6 @@ class Machine:
     async def save(self, name: str) -> None:
         await self._snapshot_job("snapshot-save", name)
 
-    async def go_back_to(self, name: str) -> None:
-        """As it was when `name` was saved: same devices as then, so unplug first what was plugged since."""
-        await self._snapshot_job("snapshot-load", name)
-        await self.qmp.execute("cont")
-
     async def _snapshot_job(self, kind: str, name: str) -> None:
         nodes = {drive["device"]: drive["inserted"]["node-name"] for drive in await self.qmp.execute("query-block")
                  if drive.get("inserted") and not drive["inserted"]["ro"]}  # fmt: skip
@@ -193,18 +191,11 @@ class Machine:
     async def plug(self, driver: str, id: str, **properties: object) -> None:
         properties.setdefault("bus", "usb.0")
         await self.qmp.execute("device_add", driver=driver, id=id, **properties)
-        self._plugged ^= {id}
 
     async def unplug(self, id: str) -> None:
         after = len(self.qmp.events)
         await self.qmp.execute("device_del", id=id)
         await self.qmp.event("DEVICE_DELETED", lambda data: data.get("device") == id, after=after, wait_s=60)
-        self._plugged ^= {id}
-
-    @property
-    def as_soldered(self) -> bool:
-        """Nothing was plugged in or pulled out since the machine was switched on."""
-        return not self._plugged
 
     async def add_drive(self, file: Path, id: str, *, read_only: bool = False) -> None:
         """A raw file as a drive, for a stick: `plug("usb-storage", id="stick", drive=id)`."""
