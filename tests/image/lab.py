@@ -115,6 +115,7 @@ class Lab:
             self.first_boot = await self._boot(machine, FIRST)
             self.say(f"first boot: {self.first_boot}; configuring")
             await self.site.configure(machine, ans)
+            await self.site.ready(machine)  # the store is made: from here on, each start is like the next
             await machine.console.run("systemctl", "poweroff", check=False)
             await machine.gone(BOOT_S)
         async with Machine(self.provisioned("box"), ports=PORTS) as machine:

@@ -26,7 +26,7 @@ def migrate_apart(url: str, steps: tuple[Path, ...] = ()) -> None:
     told = json.dumps([url, [str(folder) for folder in steps]])
     try:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-P", "-m", __name__],  # nothing is imported from where this process happens to be
             input=told,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,

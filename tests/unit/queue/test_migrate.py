@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,16 @@ def test_a_process_that_ends_leads_to_the_same_tables(queue_url: str) -> None:
     migrate_apart(queue_url)
     assert schema_of(engine_for(queue_url)) == SCHEMA
     assert differences(queue_url) == []
+
+
+def test_that_process_imports_nothing_from_where_it_happens_to_be(
+    queue_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sqlalchemy.py").write_text("raise SystemExit('somebody else')\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])  # as on the appliance, which starts with -I
+    monkeypatch.chdir(tmp_path)
+    migrate_apart(queue_url)
+    assert schema_of(engine_for(queue_url)) == SCHEMA
 
 
 def test_what_goes_wrong_there_is_told_here(queue_url: str, tmp_path: Path) -> None:
