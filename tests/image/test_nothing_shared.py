@@ -27,7 +27,8 @@ OWN = (
 SECRET_PLACES = re.compile(
     r"^(var|run)/.*(credential|secret|recovery|random-seed|claim|/\.?ssh|host_key|srk|\.key$|machine-id)"
 )
-OF_THE_TESTS = re.compile(r"^run/credentials/.*/systemd\.")  # units by which the tests come in
+# Units by which the tests come in, and what systemd's generator makes of them.
+OF_THE_TESTS = re.compile(r"^run/(credentials/.*/systemd\.|systemd/generator[^/]*/.*/50-credential\.conf$)")
 LOOKED_THROUGH = """
 import base64, json, os, stat
 found = {}
