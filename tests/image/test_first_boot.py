@@ -111,6 +111,8 @@ def test_boot_times_are_known(lab: Lab) -> None:
 async def test_the_tpm_signs_how_far_the_trail_is_and_keeps_the_rollback_index(lab: Lab, box: Machine) -> None:
     """By itself after each start that is good, from the first one on."""
     await box.console.run("systemctl", "start", "passevue-notary.service", timeout_s=600)
+    lock = (await box.console.run("tpm2_getcap", "properties-variable")).out
+    assert "TPM2_PT_MAX_AUTH_FAIL: 0x3E8" in lock, "a few power cuts would lock it"
     heads, keys = [
         (await box.console.run("cat", f"/var/lib/passevue-notary/{name}")).out for name in ("heads", "keys.pem")
     ]

@@ -25,6 +25,12 @@ DEVICE: Final = "/dev/tpmrm0"
 NV_INDEX: Final = 0x0182_5056  # of the owner's range (TCG registry of reserved handles § 2.2)
 NV_BYTES: Final = 8
 COMMAND_S: Final = 60.0  # a slow TPM makes such a key in two seconds
+# TPM 2.0 Library, Part 1, "Dictionary attack protection": a start without TPM2_Shutdown before it, after a power cut,
+# counts as a wrong guess, and a chip locks after few (3 to 32, for minutes to hours). No secret of the box has an
+# authorisation that could be guessed, and one that systemd cannot unseal keeps page and national side from starting.
+LOCKOUT_TRIES: Final = 1000
+LOCKOUT_FORGETS_S: Final = 60
+_LOCKOUT: Final = re.compile(r"^TPM2_PT_(MAX_AUTH_FAIL|LOCKOUT_INTERVAL): +0x([0-9A-Fa-f]{1,8})$", re.MULTILINE)
 _KEY: Final = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign"
 _NV: Final = "nt=bits|ownerwrite|ownerread|no_da"
 
@@ -91,6 +97,24 @@ class Tpm:
     def set_index(self, index: int) -> None:
         """Raises: Unreadable when there is no such index."""
         self.run("tpm2_nvsetbits", "-Q", "-C", "o", "-i", f"{bit(index):#x}", f"{NV_INDEX:#x}")
+
+    def bears_power_cuts(self) -> bool:
+        """Whether so many wrong guesses, forgotten so quickly, lock it as `bear_power_cuts` has set."""
+        told = self.run("tpm2_getcap", "properties-variable").decode("ascii", "replace")
+        found = dict(
+            re.findall(r"^TPM2_PT_(MAX_AUTH_FAIL|LOCKOUT_INTERVAL): +0x([0-9A-Fa-f]{1,8})$", told, re.MULTILINE)
+        )
+        if len(found) != 2:
+            raise CredentialError("tpm2_getcap answered in another form")
+        tries, forgets_s = int(found["MAX_AUTH_FAIL"], 16), int(found["LOCKOUT_INTERVAL"], 16)
+        return (tries, forgets_s) == (LOCKOUT_TRIES, LOCKOUT_FORGETS_S)
+
+    def bear_power_cuts(self) -> None:
+        """Set how many wrong guesses lock it, for good; one that is locked opens by it."""
+        self.run(
+            "tpm2_dictionarylockout", "--setup-parameters", f"--max-tries={LOCKOUT_TRIES}",
+            f"--recovery-time={LOCKOUT_FORGETS_S}", f"--lockout-recovery-time={LOCKOUT_FORGETS_S}",
+        )  # fmt: skip
 
     def run(self, program: str, *words: str) -> bytes:
         """What it says."""

@@ -1,8 +1,9 @@
-"""`/usr/lib/passevue/notary`, one run: raises the rollback index if this start is good, signs how far the trail is.
+"""`/usr/lib/passevue/notary`, one run: sees that no power cuts lock the TPM, raises the rollback index if this start
+is good, signs how far the trail is.
 
 Run after each start, once the health gate has spoken, and each hour (`passevue-notary.service`, `.timer`); a head is
-due once a start, every six hours, and when the index was raised. Each of the two is tried whatever becomes of the
-other; it leaves with 1 when one failed, and is run again within the hour.
+due once a start, every six hours, and when the index was raised. Each of the three is tried whatever becomes of the
+others; it leaves with 1 when one failed, and is run again within the hour.
 """
 
 import argparse
@@ -43,6 +44,13 @@ class Notary:
     machine: Machine = field(default_factory=Machine)
     tpm: Tpm = field(default_factory=Tpm)
     uptime_s: Callable[[], float] = _boot_time_s
+
+    def bear_power_cuts(self) -> str:
+        """What was done about the TPM's lock: "" when nothing was due. Blocks. Raises: BoxError."""
+        if self.tpm.bears_power_cuts():
+            return ""
+        self.tpm.bear_power_cuts()
+        return "power cuts do not lock the TPM any more"
 
     def raise_index(self) -> str:
         """What was done about the rollback index: "" when nothing was due. Blocks. Raises: BoxError, OSError."""
@@ -133,6 +141,12 @@ def _tree(path: Path) -> dict[str, Any]:
 def work(notary: Notary, now: datetime, *, at_once: bool = False) -> int:
     """The exit code. `at_once`: a head is signed whether it is due or not."""
     left, done = 0, ""
+    try:
+        if said := notary.bear_power_cuts():
+            print(f"notary: {said}", flush=True)
+    except (BoxError, OSError) as err:
+        print(f"notary: the TPM's lock: {err}", file=sys.stderr, flush=True)
+        left = 1
     try:
         if done := notary.raise_index():
             print(f"notary: {done}", flush=True)
