@@ -125,9 +125,7 @@ async def test_nothing_acknowledged_is_lost_by_power_cuts_during_intake(
             lab.say(f"cut {cut} of {cuts} {when}: {told} acknowledged so far; {machine.disk_said}")
         await machine.switch_on()
         await takes_messages(machine, ledger, supply)
-        await machine.serves(
-            "/healthz", BOOT_S
-        )  # the TPM, which takes cuts for wrong guesses, is not locked
+        await machine.serves("/healthz", BOOT_S)  # the TPM, which takes cuts for wrong guesses, is not locked
         await machine.console.answers(BOOT_S)
         found = await kept(machine)
         wrong = {line.control_id: found[line.sha256] for line in ledger.acknowledged if found[line.sha256] != 1}
