@@ -50,6 +50,8 @@ class Notary:
         if self.tpm.bears_power_cuts():
             return ""
         self.tpm.bear_power_cuts()
+        if not self.tpm.bears_power_cuts():
+            raise Unreadable("the TPM keeps a limit of its own")
         return "power cuts do not lock the TPM any more"
 
     def raise_index(self) -> str:

@@ -1,10 +1,13 @@
 """A TPM takes each power cut for a wrong guess, and locks after few: then no zone would get its keys, and no page."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from passevue.errors import CredentialError
+from passevue.errors import CredentialError, Unreadable
+from passevue.notary.tpm import Tpm
+from passevue.notary.work import Notary
 from tests.unit.notary.a_notary import ABox
 from tests.unit.notary.chip import Chip, needs_tpm
 
@@ -81,3 +84,14 @@ def test_what_is_set_already_is_not_set_again(chip: Chip, box: ABox, capfd: pyte
     box.later(3600)
     assert box.signs() == 0
     assert "lock" not in capfd.readouterr().out
+
+
+def test_a_tpm_that_keeps_a_limit_of_its_own_is_not_said_to_bear_power_cuts(chip: Chip, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, does in {"tpm2_getcap": "tpm2_getcap", "tpm2_dictionarylockout": "true"}.items():
+        found = shutil.which(does)
+        assert found
+        (programs / name).symlink_to(found)
+    with pytest.raises(Unreadable, match="of its own"):
+        Notary(tpm=Tpm(chip.tcti, programs)).bear_power_cuts()
