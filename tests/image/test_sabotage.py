@@ -36,7 +36,7 @@ from tests.peers.ports import free_port
 from tests.peers.ris import Ris, invented_document_id, invented_exam, invented_person, oru
 from tests.peers.ris import report as report_of
 
-REPORT = "/var/lib/passevue/baseline/report.json"
+REPORT = "/run/passevue-baseline/report.json"
 VERDICT = "/run/passevue-baseline/verdict.json"
 LOOK_S = 600  # facts, engine and all rules, on an emulated machine with other work
 YEAR_S = 365 * 86_400

@@ -97,8 +97,8 @@ class Engine:
 
     Args:
         see: gives the machine as it is now; asked before each round.
-        folder: where report and heartbeat are left.
-        verdict_folder: where the verdict is left, when that is another.
+        folder: what it keeps beyond a restart.
+        live: where report, verdict and heartbeat are left for the others, when that is another (`places.live_folder`).
         told: each change of state.
         canary: has the audit trail take a record; raises BoxError when it does not.
         clock, uptime_s: the wall clock, and CLOCK_BOOTTIME.
@@ -119,12 +119,12 @@ class Engine:
         uptime_s: Callable[[], float] = boot_time_s,
         tick_s: float = TICK_S,
         looking: Looking | None = None,
-        verdict_folder: Path | None = None,
+        live: Path | None = None,
     ) -> None:
         self._rules = tuple(rule for rule in rules if rule.check is not None)
         self._see = see
         self._folder = folder
-        self._verdict_folder = verdict_folder or folder
+        self._live = live or folder
         self._named = name
         self._clock = clock
         self._told = told
@@ -300,9 +300,8 @@ class Engine:
     def _take_up(self) -> dict[str, "_State"]:
         self._boot_id = _boot_id(self._see())
         self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        try:
-            report = read_report((self._folder / REPORT).read_bytes())
-        except (OSError, Unreadable):
+        report = _first_report(self._live / REPORT, self._folder / REPORT)
+        if report is None:
             return {}
         by_id = {rule.id: rule for rule in self._rules}
         found = {}
@@ -316,8 +315,9 @@ class Engine:
         report, verdict = self.report.to_json(), self.verdict
 
         def leave() -> None:
-            write_verdict(self._verdict_folder, verdict)
-            put(self._folder / REPORT, report)
+            write_verdict(self._live, verdict)
+            for folder in dict.fromkeys((self._live, self._folder)):  # the disk last: it may be full
+                put(folder / REPORT, report)
 
         try:
             await asyncio.to_thread(leave)
@@ -329,7 +329,7 @@ class Engine:
         if now_s - self._beat_s < BEAT_EVERY_S:
             return
         try:
-            await asyncio.to_thread(write_heartbeat, self._folder, Heartbeat(self._boot_id, now_s))
+            await asyncio.to_thread(write_heartbeat, self._live, Heartbeat(self._boot_id, now_s))
         except OSError as err:
             log.error("baseline_not_written", error_class=type(err).__name__)
         else:
@@ -371,6 +371,16 @@ def _sense(machine: Machine, clock_s: float) -> _Senses:
         _audit_has_room(machine),
         _stamp_of(machine.path(facts.PLACE)),
     )
+
+
+def _first_report(*paths: Path) -> Report | None:
+    """The first that can be read: a disk that was full has an older one than memory."""
+    for path in paths:
+        try:
+            return read_report(path.read_bytes())
+        except (OSError, Unreadable):
+            continue
+    return None
 
 
 def _boot_id(machine: Machine) -> str:

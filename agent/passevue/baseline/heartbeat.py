@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from passevue.baseline.machine import Machine, Unmeasurable
-from passevue.baseline.places import baseline_folder
+from passevue.baseline.places import RUNTIME, baseline_folder
 
 NAME: Final = "heartbeat.json"
 MAX_BYTES: Final = 4096
@@ -31,7 +31,7 @@ def write_heartbeat(folder: Path, beat: Heartbeat) -> None:
 
 def read_heartbeat(machine: Machine) -> Heartbeat:
     """Raises: Unmeasurable, OSError."""
-    folder = baseline_folder(machine.config)
+    folder = RUNTIME if machine.exists(RUNTIME) else baseline_folder(machine.config)
     try:
         tree = json.loads(machine.read_bytes(f"{folder}/{NAME}", MAX_BYTES))
         return Heartbeat(str(tree["boot_id"]), float(tree["uptime_s"]))

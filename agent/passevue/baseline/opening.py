@@ -8,7 +8,7 @@ from pathlib import Path
 from passevue import __version__
 from passevue.baseline.engine import REPORT, Canary, Engine, Name, Told
 from passevue.baseline.machine import Machine, Unmeasurable
-from passevue.baseline.places import ROOT, baseline_folder, verdict_folder
+from passevue.baseline.places import ROOT, baseline_folder, live_folder
 from passevue.baseline.report import Report, read_report
 from passevue.baseline.rules import CATALOGUE
 from passevue.config import Config
@@ -32,7 +32,7 @@ def open_engine(
     name = Name(config.box.oid, image_of(see()))
     return Engine(
         CATALOGUE, see, baseline_folder(config), name, clock=clock, told=told, canary=canary,
-        verdict_folder=verdict_folder(config, root),
+        live=live_folder(config, root),
     )  # fmt: skip
 
 
@@ -44,10 +44,10 @@ def image_of(machine: Machine) -> str:
         return __version__
 
 
-def last_report(config: Config) -> Report | None:
+def last_report(config: Config, root: Path = ROOT) -> Report | None:
     """What the engine left last; None when there is nothing that can be read. Blocks."""
     try:
-        return read_report((baseline_folder(config) / REPORT).read_bytes())
+        return read_report((live_folder(config, root) / REPORT).read_bytes())
     except (OSError, Unreadable):
         return None
 

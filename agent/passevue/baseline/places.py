@@ -12,13 +12,16 @@ RUNTIME: Final = "/run/passevue-baseline"
 
 
 def baseline_folder(config: "Config") -> Path:
-    """Report and heartbeat."""
+    """What the engine keeps beyond a restart: its last report, when the clock was right, how far the trail had come."""
     return config.box.data_dir / FOLDER
 
 
-def verdict_folder(config: "Config", root: Path) -> Path:
-    """Where the verdict is left: on the appliance in a folder of this boot, which the engine's user alone writes and
-    which zones see that are shown nothing of the kernel (`ProcSubset=pid`); elsewhere beside the report. Blocks."""
+def live_folder(config: "Config", root: Path) -> Path:
+    """Where report, verdict and heartbeat are left as they are now. Blocks.
+
+    On the appliance a folder in memory, of this boot: no full disk keeps an old report in it, the engine's user alone
+    writes it, and zones see it that are shown nothing of the kernel (`ProcSubset=pid`). Elsewhere what is kept is live.
+    """
     this_boot = root / RUNTIME.lstrip("/")
     return this_boot if this_boot.is_dir() else baseline_folder(config)
 

@@ -29,7 +29,7 @@ import structlog
 
 from passevue.baseline.heartbeat import put
 from passevue.baseline.machine import Machine
-from passevue.baseline.places import ROOT, baseline_folder, verdict_folder
+from passevue.baseline.places import ROOT, baseline_folder, live_folder
 from passevue.baseline.rule import Function
 from passevue.config import Config
 from passevue.errors import TrustError
@@ -122,7 +122,7 @@ def engine_users() -> frozenset[int]:
 
 def open_leave(config: Config, clock: Callable[[], datetime], root: Path = ROOT) -> "Leave":
     """What the engine's verdict allows a process of this box. Blocks. Raises: OSError."""
-    folder = verdict_folder(config, root)
+    folder = live_folder(config, root)
     strict = Machine(root, now=clock()).appliance
     return Leave(folder, strict=strict, of_this_boot=folder != baseline_folder(config))
 

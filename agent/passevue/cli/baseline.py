@@ -115,7 +115,7 @@ async def _look(rules: Sequence[Rule], config_path: Path, root: Path) -> Report:
         task = bar.add_task("Vérification", total=sum(rule.check is not None for rule in rules))
         machine = await asyncio.to_thread(_machine, config, config_path, root)
         image = await asyncio.to_thread(image_of, machine)
-        earlier = await asyncio.to_thread(last_report, config) if config is not None else None
+        earlier = await asyncio.to_thread(last_report, config, root) if config is not None else None
         return await look_once(
             rules,
             machine,

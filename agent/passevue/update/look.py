@@ -28,6 +28,7 @@ from passevue.update.systemd import unit
 ZONES = ("host", "page", "intake", "national")
 ANSWER_S = 10.0
 MANIFEST = "usr/share/passevue/manifest.json"
+REPORT = "run/passevue-baseline/report.json"  # baseline.places says the same: this stage does not see that one
 MAX_JSON = 4 << 20
 ONE_PEERS = frozenset({"TLS-04"})  # its block is one peer's, not the box's
 LOOPBACK = "127.0.0.1"
@@ -63,7 +64,7 @@ def _files(place: Place, now: datetime) -> Seen:
         now=now,
         store=store_fault(place),
         last_entry=last_entry(place),
-        failing_rules=failing_rules(place.data_dir, place.machine.boot_id),
+        failing_rules=failing_rules(root, place.machine.boot_id),
         neighbours_down=neighbours_down(place.data_dir),
         readers=readers(root),
         memory_free=memory_available(root),
@@ -74,11 +75,12 @@ def _files(place: Place, now: datetime) -> Seen:
 
 def note(place: Place, now: datetime) -> Noted:
     """What is so before the restart."""
+    root = place.machine.root
     return Noted(
         at=now.isoformat(),
-        failing_rules=failing_rules(place.data_dir, place.machine.boot_id) or (),
+        failing_rules=failing_rules(root, place.machine.boot_id) or (),
         neighbours_up=neighbours_up(place.data_dir, now),
-        readers=readers(place.machine.root),
+        readers=readers(root),
         last_entry=last_entry(place) or 0,
         configured=place.config is not None,
     )
@@ -164,9 +166,9 @@ def _asked(path: Path, question: str) -> Any:
         return found.execute(question).fetchone()[0]
 
 
-def failing_rules(data_dir: Path, boot_id: str) -> tuple[str, ...] | None:
+def failing_rules(root: Path, boot_id: str) -> tuple[str, ...] | None:
     """Rules of the baseline that block now; None when it has not looked since this start."""
-    told = _json(data_dir / "baseline/report.json")
+    told = _json(root / REPORT)
     if not isinstance(told, dict) or told.get("boot_id") != boot_id or not isinstance(told.get("rules"), list):
         return None
     firing = [rule for rule in told["rules"] if isinstance(rule, dict) and rule.get("fires") is True]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from passevue.baseline.engine import REPORT
 from passevue.baseline.machine import Machine
-from passevue.baseline.places import ROOT, baseline_folder
+from passevue.baseline.places import ROOT, live_folder
 from passevue.baseline.report import Report, Result, read_report
 from passevue.baseline.rule import Effect, Rule, Status, Text
 from passevue.baseline.rules import BY_ID, CATALOGUE
@@ -23,7 +23,7 @@ class EngineWord:
     """Reads the engine's report for one process, again only when it is another. Blocks."""
 
     def __init__(self, config: Config, leave: Leave | None = None, root: Path = ROOT) -> None:
-        self._path = baseline_folder(config) / REPORT
+        self._path = live_folder(config, root) / REPORT
         self._leave = leave
         self._seen: tuple[int, int] | None = None
         self._report: Report | None = None

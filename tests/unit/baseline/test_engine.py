@@ -25,7 +25,7 @@ from tests.unit.baseline.test_rules_log import written
 class Bench:
     """An engine over a recorded box, and everything it tells."""
 
-    def __init__(self, tmp_path: Path, *rules: Rule, appliance: bool = True) -> None:
+    def __init__(self, tmp_path: Path, *rules: Rule, appliance: bool = True, live: Path | None = None) -> None:
         self.box = Recorded(tmp_path / "root")
         if appliance:
             self.box.manifest()
@@ -33,6 +33,7 @@ class Bench:
         self.changes: list[Change] = []
         self.asked = 0
         self.folder = tmp_path / "baseline"
+        self.live = live
         self.engine = self.another(*rules)
 
     def another(self, *rules: Rule) -> Engine:
@@ -46,6 +47,7 @@ class Bench:
             canary=self.canary,
             uptime_s=self.clock.uptime_s,
             looking=Looking(),
+            live=self.live,
         )
 
     def _see(self) -> Machine:
@@ -247,6 +249,30 @@ async def test_the_report_is_left_whole_for_the_others(tmp_path: Path) -> None:
         "counts": {"pass": 0, "fail": 1, "unknown": 0, "not_applicable": 0},
     }
     assert (bench.folder / "report.json").stat().st_mode & 0o777 == 0o640
+
+
+async def test_a_disk_that_takes_nothing_more_keeps_no_old_report_on_show(tmp_path: Path) -> None:
+    live = tmp_path / "run"
+    await asyncio.to_thread(live.mkdir)
+    rule = made_up(Says([passed(""), failed("broken"), failed("broken")]))
+    bench = Bench(tmp_path, rule, live=live)
+    await bench.engine.begin()
+    await bench.engine.step()
+    kept = bench.folder / "report.json"
+    assert await asyncio.to_thread(kept.read_bytes) == await asyncio.to_thread((live / "report.json").read_bytes)
+    await asyncio.to_thread((bench.folder / "report.new").mkdir)  # what it writes aside is refused from now on
+    await bench.later(600)
+    shown = read_report(await asyncio.to_thread((live / "report.json").read_bytes))
+    assert (shown.worst, read_report(await asyncio.to_thread(kept.read_bytes)).worst) == ("block", "none")
+    assert json.loads(await asyncio.to_thread((live / "verdict.json").read_text))["closed"] == ["TEST-01"]
+    beat = json.loads(await asyncio.to_thread((live / "heartbeat.json").read_text))
+    assert beat["uptime_s"] == bench.clock.uptime_s()
+    told = len(bench.changes)
+    assert told
+    bench.engine = bench.another(rule)
+    await bench.engine.begin()
+    await bench.engine.step()
+    assert len(bench.changes) == told, "what was told before its restart is told again"
 
 
 async def test_a_clock_that_was_set_is_seen_at_the_next_tick(tmp_path: Path) -> None:

@@ -54,9 +54,15 @@ def box(tmp_path: Path, pki: Pki) -> Recorded:
 # --- APP-01 ----------------------------------------------------------------------------------------------------------
 
 
-def beat(box: Recorded, age_s: float = 30, boot_id: str = BOOT_ID, rules: int = len(CATALOGUE)) -> None:
+def beat(
+    box: Recorded,
+    age_s: float = 30,
+    boot_id: str = BOOT_ID,
+    rules: int = len(CATALOGUE),
+    place: str = "var/lib/passevue/baseline",
+) -> None:
     box.manifest(rules=rules)
-    folder = box.root / "var/lib/passevue/baseline"
+    folder = box.root / place
     folder.mkdir(parents=True, exist_ok=True)
     write_heartbeat(folder, Heartbeat(boot_id, 4000.0 - age_s))
 
@@ -70,6 +76,12 @@ def test_an_engine_that_is_dead_of_another_boot_or_without_all_rules_fails(box: 
     for wrong in ({"age_s": 1800.0}, {"age_s": -10.0}, {"boot_id": "another"}, {"rules": 91}):
         beat(box, **wrong)  # type: ignore[arg-type]
         assert status(BASELINE_ALIVE, box.machine()) is Status.FAIL, wrong
+
+
+def test_on_the_appliance_its_round_is_told_in_memory(box: Recorded) -> None:
+    beat(box, age_s=3000)
+    beat(box, place="run/passevue-baseline")
+    assert status(BASELINE_ALIVE, box.machine()) is Status.PASS
 
 
 def test_no_engine_fails(box: Recorded) -> None:

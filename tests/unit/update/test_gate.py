@@ -199,7 +199,8 @@ def test_the_queue_is_opened_and_its_last_number_known(tmp_path: Path) -> None:
 
 def test_rules_and_neighbours_are_read_from_what_others_left(tmp_path: Path) -> None:
     assert look.failing_rules(tmp_path, "boot-1") is None
-    (tmp_path / "baseline").mkdir()
+    report = tmp_path / "run/passevue-baseline/report.json"
+    report.parent.mkdir(parents=True)
     rules = [
         {"id": "BOOT-01", "effect": "block", "status": "fail", "fires": True},
         {"id": "TIME-01", "effect": "hold", "status": "fail", "fires": True},
@@ -208,7 +209,6 @@ def test_rules_and_neighbours_are_read_from_what_others_left(tmp_path: Path) -> 
         {"id": "STOR-01", "effect": "block", "status": "pass"},
         "odd",
     ]
-    report = tmp_path / "baseline/report.json"
     report.write_text(json.dumps({"boot_id": "boot-1", "rules": rules}))
     assert look.failing_rules(tmp_path, "boot-1") == ("BOOT-01",)
     assert look.failing_rules(tmp_path, "boot-2") is None
@@ -253,9 +253,9 @@ def test_a_neighbour_that_nobody_has_called_since_the_restart_undoes_nothing(tmp
     assert judged(before) == ["dmp answered before the update"]
 
 
-@pytest.mark.parametrize("name", ["status/neighbours-odd.json", "baseline/report.json"])
+@pytest.mark.parametrize("name", ["status/neighbours-odd.json", "run/passevue-baseline/report.json"])
 def test_a_pipe_that_another_zone_has_left_holds_nobody_up(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).parent.mkdir(parents=True)
     os.mkfifo(tmp_path / name)
     assert look.failing_rules(tmp_path, "boot-1") is None
     assert look.neighbours_down(tmp_path) == ()
