@@ -13,7 +13,8 @@ Rules kept here:
 - folder 0700, files 0600, or as `shared` says, opened for appending only; a full file is never touched again, the next
   one begins;
 - several processes may write (the box, a command line): an advisory lock, and the end is read again when it has moved;
-- half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added;
+- half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added; what a full disk
+  took half of is taken back at once;
 - records that wait at the same moment share one sync;
 - what was noted and could not be written is kept, within `MAX_WAITING`, and written when the disk takes it again.
 """
@@ -169,7 +170,12 @@ class AuditTrail:
             if not path.name or size >= self._max_file_bytes:
                 path, size = self._begin(before)
             data = b"".join(lines)
-            _append(path, data)
+            try:
+                _append(path, data)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(path, size)
+                raise
             self._known = (path, size + len(data), head)
             return head
 

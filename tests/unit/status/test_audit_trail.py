@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import resource
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -123,6 +124,26 @@ def test_a_record_torn_by_a_power_cut_is_set_aside_at_each_byte(tmp_path: Path) 
         assert found.wrong == (), cut
         assert found.head == head
         assert head.number == data[:cut].count(b"\n") or cut < data.index(b"\n") + 1
+
+
+def _on_a_full_disk(folder: Path) -> None:
+    """The kernel refuses this process each byte of a file past the first 4,096."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    trail = AuditTrail(folder, "box")
+    for _ in range(3):
+        with pytest.raises(OSError, match="File too large"):
+            trail.append([b"<AuditMessage>" + b"x" * 5000 + b"</AuditMessage>"])
+    trail.append(_records(1))
+
+
+def test_what_a_full_disk_takes_half_of_leaves_nothing(tmp_path: Path) -> None:
+    AuditTrail(tmp_path, "box").append(_records(2))
+    child = multiprocessing.get_context("spawn").Process(target=_on_a_full_disk, args=(tmp_path,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (3, ())
+    assert not list(tmp_path.glob("*.torn"))
 
 
 def test_a_changed_dropped_moved_or_added_record_is_found(tmp_path: Path) -> None:
