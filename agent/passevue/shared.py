@@ -50,14 +50,20 @@ def open_shared(path: Path, flags: int) -> int:
     return handle
 
 
-def read_shared(path: Path, most: int) -> bytes:
-    """The first `most` bytes of what another zone has left: of a plain file, and never waited for. (A pipe would hold
-    who opens it until somebody writes: one zone could have all others stand still.)
+def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
+    """As `open_shared`, where another zone may have laid something: a plain file, not what a link names, and never
+    waited for. (A pipe would hold who opens it until somebody writes: one zone could have all others stand still.)
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
+    handle = open_shared(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return handle
+
+
+def read_shared(path: Path, most: int) -> bytes:
+    """The first `most` bytes of what another zone has left."""
+    with open(open_plain(path), "rb") as file:
         return file.read(most)
 
 

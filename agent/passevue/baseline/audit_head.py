@@ -18,6 +18,7 @@ from passevue.baseline.machine import Machine
 from passevue.baseline.places import audit_folder, baseline_folder
 from passevue.baseline.reading.audit_chain import Record, last_record
 from passevue.baseline.reading.signed_heads import read_last
+from passevue.shared import open_plain
 
 NAME: Final = "audit-head.json"
 MAX_BYTES: Final = 4096
@@ -52,7 +53,7 @@ def write_head(folder: Path, machine: Machine) -> None:
     if not names:
         return
     path = audit_folder(machine.config) / names[-1]
-    handle = os.open(machine.path(path), os.O_RDONLY | os.O_CLOEXEC)
+    handle = open_plain(machine.path(path))
     try:
         last = last_record(machine.read_tail(path, TAIL))
         os.fsync(handle)

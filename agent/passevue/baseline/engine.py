@@ -300,7 +300,7 @@ class Engine:
     def _take_up(self) -> dict[str, "_State"]:
         self._boot_id = _boot_id(self._see())
         self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        report = _first_report(self._live / REPORT, self._folder / REPORT)
+        report = first_report(self._live, self._folder)
         if report is None:
             return {}
         by_id = {rule.id: rule for rule in self._rules}
@@ -373,11 +373,11 @@ def _sense(machine: Machine, clock_s: float) -> _Senses:
     )
 
 
-def _first_report(*paths: Path) -> Report | None:
-    """The first that can be read: a disk that was full has an older one than memory."""
-    for path in paths:
+def first_report(*folders: Path) -> Report | None:
+    """Of the first folder that has one that can be read: a disk that was full has an older one than memory. Blocks."""
+    for folder in folders:
         try:
-            return read_report(path.read_bytes())
+            return read_report((folder / REPORT).read_bytes())
         except (OSError, Unreadable):
             continue
     return None

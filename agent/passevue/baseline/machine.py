@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from passevue.baseline import facts
 from passevue.baseline.facts import Facts
+from passevue.shared import open_plain
 
 if TYPE_CHECKING:  # who collects facts has no use for it, and starts every four minutes
     from passevue.config import Config
@@ -268,12 +269,12 @@ class Machine:
 
     def read_head(self, path: str | Path, max_bytes: int) -> bytes:
         """The first bytes of a regular file. Raises: OSError."""
-        with self.path(path).open("rb") as file:
+        with open(open_plain(self.path(path)), "rb") as file:
             return file.read(max_bytes)
 
     def read_tail(self, path: str | Path, max_bytes: int) -> bytes:
         """The last bytes of a regular file. Raises: OSError."""
-        with self.path(path).open("rb") as file:
+        with open(open_plain(self.path(path)), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
             return file.read(max_bytes)
 

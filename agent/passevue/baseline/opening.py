@@ -6,13 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from passevue import __version__
-from passevue.baseline.engine import REPORT, Canary, Engine, Name, Told
+from passevue.baseline.engine import Canary, Engine, Name, Told, first_report
 from passevue.baseline.machine import Machine, Unmeasurable
 from passevue.baseline.places import ROOT, baseline_folder, live_folder
-from passevue.baseline.report import Report, read_report
+from passevue.baseline.report import Report
 from passevue.baseline.rules import CATALOGUE
 from passevue.config import Config
-from passevue.errors import Unreadable
 
 
 def open_engine(
@@ -46,10 +45,7 @@ def image_of(machine: Machine) -> str:
 
 def last_report(config: Config, root: Path = ROOT) -> Report | None:
     """What the engine left last; None when there is nothing that can be read. Blocks."""
-    try:
-        return read_report((live_folder(config, root) / REPORT).read_bytes())
-    except (OSError, Unreadable):
-        return None
+    return first_report(live_folder(config, root), baseline_folder(config))
 
 
 def is_root() -> bool:

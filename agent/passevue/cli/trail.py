@@ -24,6 +24,7 @@ from passevue.cli.ground import (
 from passevue.errors import StoreError, Unreadable
 from passevue.notary.heads import Judged
 from passevue.notary.place import FOLDER, Place
+from passevue.shared import open_plain
 from passevue.status.audit_trail import Verdict, verify
 from passevue.status.folders import audit_folder
 
@@ -72,7 +73,7 @@ def _look(folder: Path, place: Place) -> Found:
         trail = verify(folder, lambda done: bar.advance(task, done))
     chain = Chain(signed=said_of_the_trail(heads))
     for path in sorted(folder.glob("audit-*.log")) if heads.heads else ():
-        with path.open("rb") as file:
+        with open(open_plain(path), "rb") as file:
             chain.follow(path.name, file, is_last=True)
     return Found(trail, heads, tuple(record.number for record in chain.signed_lost))
 

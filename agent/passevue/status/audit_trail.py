@@ -13,8 +13,10 @@ Rules kept here:
 - folder 0700, files 0600, or as `shared` says, opened for appending only; a full file is never touched again, the next
   one begins;
 - several processes may write (the box, a command line): an advisory lock, and the end is read again when it has moved;
-- half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added; what a full disk
-  took half of is taken back at once;
+- half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added;
+- records count one by one: a disk that takes no more has those that are whole, and half a one is taken back at once;
+  a whole one never is, since somebody may have read it (the notary signs for it);
+- another zone may lay anything in the folder: what is no plain file is not opened, and what a link names not touched;
 - records that wait at the same moment share one sync;
 - what was noted and could not be written is kept, within `MAX_WAITING`, and written when the disk takes it again.
 """
@@ -28,12 +30,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
 from passevue.durable import sync_folder
 from passevue.errors import Damaged, StoreError
-from passevue.shared import make_folder, open_shared
+from passevue.shared import make_folder, open_plain, open_shared
 from passevue.status.audit import Event, to_xml
 
 MAX_FILE_BYTES = 16 << 20  # some 15,000 records: a week of a busy centre, still opened by any editor
@@ -53,6 +56,14 @@ class Head:
 
     number: int = 0
     chain: str = START
+
+
+class TrailRefused(StoreError):
+    """The disk took the first `kept` of the records, and no more."""
+
+    def __init__(self, kept: int) -> None:
+        super().__init__("audit trail cannot be written", hint="Le journal d'audit ne s'écrit plus.")
+        self.kept = kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +150,21 @@ class AuditTrail:
         batch, self._waiting = self._waiting, []
         if not batch:
             return
-        failed: Exception | None = None
+        kept, failed = len(batch), None
         try:
             await asyncio.to_thread(self.append, [xml for xml, _ in batch])
+        except TrailRefused as err:
+            kept, failed = err.kept, err
         except (OSError, StoreError) as err:
-            log.error("audit_not_written", records=len(batch), error_class=type(err).__name__)
-            failed = StoreError("audit trail cannot be written", hint="Le journal d'audit ne s'écrit plus.")
+            kept, failed = 0, TrailRefused(0)
             failed.__cause__ = err
-            self._waiting = [one for one in batch if one[1] is None] + self._waiting
+        if failed is not None:
+            log.error("audit_not_written", records=len(batch) - kept, error_class=type(failed.__cause__).__name__)
+            self._waiting = [one for one in batch[kept:] if one[1] is None] + self._waiting
         self._written_at = None if failed else asyncio.get_running_loop().time()
-        for _, done in batch:
+        for number, (_, done) in enumerate(batch):
             if done is not None and not done.done():
-                done.set_exception(failed) if failed else done.set_result(None)
+                done.set_exception(failed) if failed and number >= kept else done.set_result(None)
 
     # --- on a thread, or in a command ------------------------------------------------------------------------------
 
@@ -158,33 +172,32 @@ class AuditTrail:
         """Write and sync `records`; the new head. Blocks.
 
         Raises:
-            OSError, StoreError: nothing of it counts.
+            TrailRefused: not all of them count; the OSError of the disk is its cause.
+            OSError, StoreError: none does.
         """
         make_folder(self._folder)
         with _locked(self._folder):
             path, size, before = self._end()
-            head, lines = before, []
+            heads, lines = [before], []
             for xml in records:
-                head = _next(head, xml)
-                lines.append(f"{head.number} {head.chain} ".encode() + xml + b"\n")
+                heads.append(_next(heads[-1], xml))
+                lines.append(f"{heads[-1].number} {heads[-1].chain} ".encode() + xml + b"\n")
             if not path.name or size >= self._max_file_bytes:
                 path, size = self._begin(before)
             data = b"".join(lines)
-            try:
-                _append(path, data)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.truncate(path, size)
-                raise
-            self._known = (path, size + len(data), head)
-            return head
+            taken, refused = _append(path, data)
+            kept = data.count(b"\n", 0, taken)
+            self._known = (path, size + taken, heads[kept])
+            if refused is not None:
+                raise TrailRefused(kept) from refused
+            return heads[-1]
 
     def _end(self) -> tuple[Path, int, Head]:
         """Last file, its size and the head: remembered, or read again when another process has written."""
         path, size, _ = self._known
         files = _files(self._folder)
-        while files and (files[-1] != path or files[-1].stat().st_size != size):
-            same = files[-1] == path and files[-1].stat().st_size > size  # written to since we did: read what was added
+        while files and (files[-1] != path or files[-1].lstat().st_size != size):
+            same = files[-1] == path and files[-1].lstat().st_size > size  # by others since: read what was added
             self._known = _read_end(files[-1], *(self._known[1:] if same else (0, Head())))
             path, size, _ = self._known
             if size == 0:  # its header was torn: the file never began
@@ -195,7 +208,9 @@ class AuditTrail:
         number = before.number + 1
         path = self._folder / f"audit-{number:010d}.log"
         header = f"passevue-audit 1 {number} {before.chain}\n".encode()
-        _append(path, header, create=True)
+        _, refused = _append(path, header, create=True)
+        if refused is not None:
+            raise refused
         sync_folder(self._folder)
         log.info("audit_file_begun", first=number, head=before.chain)
         return path, len(header)
@@ -209,19 +224,20 @@ def verify(folder: Path, progress: Callable[[int], None] = lambda done: None) ->
     files = _files(folder)
     for path in files:
         first = True
-        for line in _lines(path):
-            progress(len(line))
-            try:
-                if first:
-                    head = _check_header(line, head, is_first=path == files[0])
+        with open(open_plain(path), "rb") as file:
+            for line in _lines(file):
+                progress(len(line))
+                try:
+                    if first:
+                        head = _check_header(line, head, is_first=path == files[0])
+                        first = False
+                    else:
+                        head = _check_record(line, head)
+                        records += 1
+                except Damaged as err:
+                    wrong.append(f"{path.name}: {err.message}")
+                    head = _resume(line, head)
                     first = False
-                else:
-                    head = _check_record(line, head)
-                    records += 1
-            except Damaged as err:
-                wrong.append(f"{path.name}: {err.message}")
-                head = _resume(line, head)
-                first = False
     return Verdict(records, len(files), head, tuple(wrong))
 
 
@@ -269,33 +285,57 @@ def _next(head: Head, xml: bytes) -> Head:
 
 def _read_end(path: Path, whole: int, head: Head) -> tuple[Path, int, Head]:
     """The head that the last file ends with, read from where it is known to be whole; a torn end is set aside first."""
-    for line in _lines(path, whole):
-        if not line.endswith(b"\n"):
-            _set_torn_aside(path, whole)
-            break
-        head = _resume(line, head)
-        whole += len(line)
+    with open(open_plain(path, os.O_RDWR), "r+b") as file:
+        file.seek(whole)
+        for line in _lines(file):
+            if not line.endswith(b"\n"):
+                _set_torn_aside(path, file, whole)
+                break
+            head = _resume(line, head)
+            whole += len(line)
     return path, whole, head
 
 
-def _set_torn_aside(path: Path, whole: int) -> None:
-    data = path.read_bytes()
-    log.warning("audit_record_torn", bytes=len(data) - whole)
-    _append(path.with_suffix(f".{whole}.torn"), data[whole:], create=True)
-    os.truncate(path, whole)
+def _set_torn_aside(path: Path, file: BinaryIO, whole: int) -> None:
+    """It never counted, so that a disk without room for it a second time does not keep the trail from going on."""
+    file.seek(whole)
+    torn, aside = file.read(), path.with_suffix(f".{whole}.torn")
+    log.warning("audit_record_torn", bytes=len(torn))
+    try:
+        with open(open_plain(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as copy:
+            copy.write(torn)
+            copy.flush()
+            os.fdatasync(copy.fileno())
+    except OSError:
+        aside.unlink(missing_ok=True)
+    file.truncate(whole)
     sync_folder(path.parent)
 
 
-def _append(path: Path, data: bytes, *, create: bool = False) -> None:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-    handle = open_shared(path, flags)
+def _append(path: Path, data: bytes, *, create: bool = False) -> tuple[int, OSError | None]:
+    """How many bytes of `data`, in whole lines, are on the disk now; and why no more.
+
+    Raises:
+        OSError: the disk does not say that they are there: none is.
+    """
+    handle = open_plain(path, os.O_WRONLY | os.O_APPEND | (os.O_CREAT if create else 0))
     try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(handle, left) :]
-        os.fdatasync(handle)
+        before, written, refused = os.fstat(handle).st_size, 0, None
+        try:
+            while written < len(data):
+                written += os.write(handle, memoryview(data)[written:])
+        except OSError as err:
+            refused = err
+            written = data.rfind(b"\n", 0, written) + 1
+            os.ftruncate(handle, before + written)
+        try:
+            os.fdatasync(handle)
+        except OSError:
+            os.ftruncate(handle, before)
+            raise
     finally:
         os.close(handle)
+    return written, refused
 
 
 @contextmanager
@@ -312,9 +352,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("audit-*.log"))
 
 
-def _lines(path: Path, start: int = 0) -> Iterator[bytes]:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines with their end; one longer than a record can be is cut, and so fails its check."""
-    with path.open("rb") as file:
-        file.seek(start)
-        while line := file.readline(MAX_RECORD_BYTES + 200):
-            yield line
+    while line := file.readline(MAX_RECORD_BYTES + 200):
+        yield line

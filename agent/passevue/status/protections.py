@@ -48,12 +48,13 @@ class Protections:
     """Every rule that was looked at, as the box was at `at`.
 
     Attributes:
+        at: None: nobody has looked at any since the box started.
         on_box: this is the appliance; elsewhere nothing is ever stopped.
         closed: nothing goes to the national side now: a rule blocks, or they are still being looked at.
         proved: titles of the rules that were proved before release.
     """
 
-    at: datetime
+    at: datetime | None
     rules: tuple[Protection, ...]
     on_box: bool
     closed: bool

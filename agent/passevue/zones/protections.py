@@ -30,9 +30,12 @@ class EngineWord:
         self._on_box = Machine(root, now=datetime.now(UTC)).appliance
 
     def __call__(self) -> Protections | None:
-        """None when no engine has left anything yet."""
+        """None when no engine has left anything yet, and nothing waits for it."""
         self._read()
-        return protections(self._report, on_box=self._on_box, leave=self._leave) if self._report is not None else None
+        if self._report is not None:
+            return protections(self._report, on_box=self._on_box, leave=self._leave)
+        waits = self._on_box and (self._leave is None or bool(self._leave.closed))
+        return Protections(None, (), on_box=True, closed=True, proved=_proved()) if waits else None
 
     def _read(self) -> None:
         try:
@@ -50,8 +53,11 @@ def protections(report: Report, *, on_box: bool, leave: Leave | None = None) -> 
     shown = tuple(_shown(result, BY_ID[result.id]) for result in report.results if result.id in BY_ID)
     blocked = any(rule.grade is Grade.BLOCK for rule in shown)
     closed = bool(leave.closed) if leave is not None else blocked
-    proved = tuple((rule.id, _pair(rule.title)) for rule in CATALOGUE if rule.check is None)
-    return Protections(report.at, shown, on_box, closed, proved)
+    return Protections(report.at, shown, on_box, closed, _proved())
+
+
+def _proved() -> tuple[tuple[str, Pair], ...]:
+    return tuple((rule.id, _pair(rule.title)) for rule in CATALOGUE if rule.check is None)
 
 
 def _shown(result: Result, rule: Rule) -> Protection:

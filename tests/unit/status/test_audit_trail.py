@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import resource
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from passevue.errors import StoreError
 from passevue.status.audit import box_started, person_acted
-from passevue.status.audit_trail import MAX_WAITING, AuditTrail, verify
+from passevue.status.audit_trail import MAX_WAITING, AuditTrail, TrailRefused, verify
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -126,24 +126,87 @@ def test_a_record_torn_by_a_power_cut_is_set_aside_at_each_byte(tmp_path: Path) 
         assert head.number == data[:cut].count(b"\n") or cut < data.index(b"\n") + 1
 
 
-def _on_a_full_disk(folder: Path) -> None:
-    """The kernel refuses this process each byte of a file past the first 4,096."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+LONG = b"<AuditMessage>" + b"x" * 5000 + b"</AuditMessage>"
+
+
+def _room(size: int) -> None:
+    """The kernel refuses this process each byte of a file past so many."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def _half_a_record(folder: Path) -> None:
+    _room(4096)
     trail = AuditTrail(folder, "box")
     for _ in range(3):
-        with pytest.raises(OSError, match="File too large"):
-            trail.append([b"<AuditMessage>" + b"x" * 5000 + b"</AuditMessage>"])
-    trail.append(_records(1))
+        with pytest.raises(TrailRefused) as refused:
+            trail.append([LONG])
+        assert refused.value.kept == 0
+    with pytest.raises(TrailRefused) as refused:
+        trail.append([*_records(2, 2), LONG, *_records(1)])
+    assert refused.value.kept == 2
+    trail.append(_records(1, 4))
 
 
-def test_what_a_full_disk_takes_half_of_leaves_nothing(tmp_path: Path) -> None:
-    AuditTrail(tmp_path, "box").append(_records(2))
-    child = multiprocessing.get_context("spawn").Process(target=_on_a_full_disk, args=(tmp_path,))
+def _half_a_header(folder: Path) -> None:
+    _room(30)
+    with pytest.raises(OSError, match="File too large"):
+        AuditTrail(folder, "box").append(_records(1))
+
+
+def _a_torn_end_with_no_room_to_set_it_aside(folder: Path) -> None:
+    _room(4096)
+    AuditTrail(folder, "box").append(_records(1, 2))
+
+
+def _backlog(folder: Path) -> None:
+    asyncio.run(_more_waits_than_there_is_room_for(folder))
+
+
+async def _more_waits_than_there_is_room_for(folder: Path) -> None:
+    _room(20_000)
+    async with running(AuditTrail(folder, "box")) as trail:
+        asked = [asyncio.ensure_future(trail.record(person_acted(NOW, "root", "retry", n))) for n in range(100)]
+        kept = [result is None for result in await asyncio.gather(*asked, return_exceptions=True)]
+        assert kept == sorted(kept, reverse=True), "the first ones have their room, the others are refused"
+        assert kept.count(True) == len(folder.joinpath("audit-0000000001.log").read_bytes().splitlines()) - 1
+        assert 5 < kept.count(True) < 50
+
+
+def _in_a_process_of_its_own(act: Callable[[Path], None], folder: Path) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=act, args=(folder,))
     child.start()
     child.join(60)
+    child.kill()
     assert child.exitcode == 0
+
+
+def test_what_a_full_disk_takes_half_of_is_taken_back_and_what_is_whole_counts(tmp_path: Path) -> None:
+    AuditTrail(tmp_path, "box").append(_records(2))
+    _in_a_process_of_its_own(_half_a_record, tmp_path)
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (5, ())
+    assert not list(tmp_path.glob("*.torn"))
+
+
+def test_a_file_that_a_full_disk_lets_nobody_begin_is_begun_later(tmp_path: Path) -> None:
+    _in_a_process_of_its_own(_half_a_header, tmp_path)
+    AuditTrail(tmp_path, "box").append(_records(1))
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (1, ())
+    assert not list(tmp_path.glob("*.torn"))
+
+
+def test_a_torn_end_that_finds_no_room_aside_does_not_keep_the_trail_from_going_on(tmp_path: Path) -> None:
+    AuditTrail(tmp_path, "box").append(_records(2))
+    (path,) = tmp_path.glob("*.log")
+    with path.open("ab") as file:
+        file.write(b"3 " + b"0" * 64 + b" " + LONG)
+    _in_a_process_of_its_own(_a_torn_end_with_no_room_to_set_it_aside, tmp_path)
     assert (verify(tmp_path).records, verify(tmp_path).wrong) == (3, ())
     assert not list(tmp_path.glob("*.torn"))
+
+
+def test_of_more_records_than_there_is_room_for_the_first_are_kept(tmp_path: Path) -> None:
+    _in_a_process_of_its_own(_backlog, tmp_path)
+    assert verify(tmp_path).wrong == ()
 
 
 def test_a_changed_dropped_moved_or_added_record_is_found(tmp_path: Path) -> None:
@@ -181,11 +244,27 @@ def test_one_change_is_told_once(tmp_path: Path) -> None:
     assert len(verify(tmp_path).wrong) == 1
 
 
-def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "victim").write_text("passevue-audit 1 1 " + "0" * 64 + "\n")
-    (tmp_path / "audit-0000000001.log").symlink_to(tmp_path / "victim")
+@pytest.mark.parametrize("content", ["passevue-audit 1 1 " + "0" * 64 + "\n", '{"number": 4711}'])
+@pytest.mark.parametrize("name", ["audit-0000000001.log", "audit-9999999999.log"])
+def test_what_a_link_in_place_of_a_file_names_is_left_as_it_is(tmp_path: Path, name: str, content: str) -> None:
+    trail, folder, victim = AuditTrail(tmp_path / "audit", "box"), tmp_path / "audit", tmp_path / "victim"
+    trail.append(_records(1))
+    victim.write_text(content)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(victim)
+    for again in (trail, AuditTrail(folder, "box")):
+        with pytest.raises(OSError):
+            again.append(_records(1))
+    assert victim.read_text() == content
+    assert not list(folder.glob("*.torn"))
+
+
+def test_a_pipe_in_place_of_a_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "audit-0000000001.log")
     with pytest.raises(OSError):
         AuditTrail(tmp_path, "box").append(_records(1))
+    with pytest.raises(OSError):
+        verify(tmp_path)
 
 
 @given(

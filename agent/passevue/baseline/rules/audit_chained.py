@@ -11,6 +11,7 @@ from passevue.baseline.reading.signed_heads import read_heads, said_of_the_trail
 from passevue.baseline.remedies import INVESTIGATE
 from passevue.baseline.rule import Effect, Finding, Function, Level, Rule, Text, When, failed, not_applicable, passed
 from passevue.notary.heads import Judged, late
+from passevue.shared import open_plain
 
 
 def check(machine: Machine) -> Finding:
@@ -20,7 +21,7 @@ def check(machine: Machine) -> Finding:
         return not_applicable("le journal d’audit n’a pas encore de fichier")
     chain = Chain(noted.end if noted else None, said_of_the_trail(heads))
     for name in names:
-        with machine.path(audit_folder(machine.config) / name).open("rb") as file:
+        with open(open_plain(machine.path(audit_folder(machine.config) / name)), "rb") as file:
             chain.follow(name, file, is_last=name == names[-1])
     if chain.wrong:
         return failed(f"{len(chain.wrong)} breaks, the first in {chain.wrong[0]}")
