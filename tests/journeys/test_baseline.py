@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from passevue.baseline.machine import MANIFEST
+from passevue.baseline.places import RUNTIME
 from passevue.queue.states import State
 from passevue.status.audit_trail import verify
 from passevue.status.folders import audit_folder
@@ -23,7 +24,8 @@ async def page(cabinet: Cabinet, path: str) -> str:
 
 async def report(cabinet: Cabinet, *, all_of_it: bool = False) -> dict[str, Any]:
     """What the engine has left, once it has looked."""
-    path = cabinet.folder / "baseline" / "report.json"
+    live = cabinet.system / RUNTIME.lstrip("/")
+    path = (live if await asyncio.to_thread(live.exists) else cabinet.folder / "baseline") / "report.json"
     async with asyncio.timeout(30):
         while True:
             if await asyncio.to_thread(path.exists):
@@ -55,9 +57,12 @@ async def test_a_box_that_is_not_sound_takes_in_shows_why_and_sends_nothing(tmp_
     manifest.write_text(
         '{"schema": 1, "version": "1.4.2", "profile": "development", "built_at": "2026-11-01T00:00:00Z"}'
     )
+    (system / RUNTIME.lstrip("/")).mkdir(parents=True)
+    (tmp_path / "box/baseline/report.new").mkdir(parents=True)  # its disk takes no report any more
     async with Cabinet(tmp_path / "box", pki_folder, system=system) as cabinet:
         tree = await report(cabinet)
         assert tree["image"] == "1.4.2"
+        assert "Le boîtier s’est mis à l’abri" in (await page(cabinet, "/security?lang=fr")).replace("\u202f", " ")
         exam = invented_exam(1)
         cabinet.examine(PAT_TROIS, exam)
         assert (await cabinet.send(cabinet.cda(PAT_TROIS, exam), PAT_TROIS)).code == "AA"

@@ -275,6 +275,22 @@ async def test_a_disk_that_takes_nothing_more_keeps_no_old_report_on_show(tmp_pa
     assert len(bench.changes) == told, "what was told before its restart is told again"
 
 
+async def test_after_a_restart_of_the_machine_nothing_is_told_twice(tmp_path: Path) -> None:
+    live = tmp_path / "run"
+    await asyncio.to_thread(live.mkdir)
+    rule = made_up(Says([failed("broken")]))
+    bench = Bench(tmp_path, rule, live=live)
+    await bench.engine.begin()
+    await bench.engine.step()
+    assert len(bench.changes) == 1
+    for file in list(live.iterdir()):
+        await asyncio.to_thread(file.unlink)
+    bench.engine = bench.another(rule)
+    await bench.engine.begin()
+    await bench.engine.step()
+    assert len(bench.changes) == 1
+
+
 async def test_a_clock_that_was_set_is_seen_at_the_next_tick(tmp_path: Path) -> None:
     check = Says([passed("")])
     bench = Bench(tmp_path, made_up(check, on=frozenset({Event.CLOCK})))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from passevue.baseline.engine import REPORT
+from passevue.baseline.places import RUNTIME
+from passevue.baseline.verdict import NAME as VERDICT
 from passevue.zones.part import Part
 from tests.unit.systemd.box_root import PACKAGES, TREE, own_services, program_of, settings, value
 
@@ -60,6 +63,19 @@ def test_a_zone_cannot_touch_what_is_another_zones() -> None:
         assert _folders(text, "audit deny ", "rwklmx") == (others - reads | orders)
         assert _folders(text, "audit deny ", "wklmx") == others & reads
         assert others & reads <= _folders(text, "", "r")
+
+
+def test_page_and_health_gate_alone_read_what_the_engine_has_found() -> None:
+    """What was measured is for who maintains the box; the verdict is for all."""
+    folder = TREE / "etc/apparmor.d"
+    shared = (folder / "abstractions/passevue-zone").read_text()
+    assert f"{RUNTIME}/{{,{VERDICT}}} r," in shared
+    own = {name: (folder / name).read_text() for name in PROFILES}
+    readers = {name for name, text in own.items() if f"{RUNTIME}/{REPORT} r," in text}
+    assert readers == {"passevue-page", "passevue-health"}
+    others = {name for name, text in own.items() if "baseline" in text.replace(f"{RUNTIME}/{REPORT}", "")}
+    assert others <= {"passevue-host", "passevue-facts"}
+    assert "/baseline/" not in shared
 
 
 def _folders(profile: str, word: str, rights: str) -> set[str]:

@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passevue import config
+from passevue.baseline.engine import REPORT
+from passevue.baseline.places import RUNTIME
 from passevue.config_example import example
 from passevue.status.neighbours import Neighbour, Neighbours, write
 from passevue.update import look
@@ -195,6 +197,10 @@ def test_the_queue_is_opened_and_its_last_number_known(tmp_path: Path) -> None:
     (tmp_path / "queue.sqlite").write_bytes(b"not a database" * 400)
     assert "does not open" in look.store_fault(here)
     assert look.last_entry(here) is None
+
+
+def test_the_report_is_looked_for_where_the_engine_leaves_it() -> None:
+    assert f"/{look.REPORT}" == f"{RUNTIME}/{REPORT}"
 
 
 def test_rules_and_neighbours_are_read_from_what_others_left(tmp_path: Path) -> None:
