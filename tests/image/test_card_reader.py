@@ -61,7 +61,7 @@ async def test_a_reader_pulled_out_with_its_card_is_gone_from_the_page(
         await cable.into(box, "listed", port="3")
         await eventually(lambda: sign_in_page(box), lambda text: slot.commands > 0 and text != without, 180, pause_s=5)
         await cable.pull()
-        await eventually(lambda: listed(box), lambda text: "Identiv" not in text, 60, pause_s=5)
+        await eventually(lambda: listed(box), lambda text: "Identiv" not in text, 180, pause_s=5)
 
 
 async def test_a_reader_that_is_a_keyboard_too_stays_dead_as_a_whole(box: Machine, cable_socket: Path) -> None:

@@ -1,5 +1,6 @@
 """What the running box offers to an attacker: sockets, programs that give rights, ways in that only tests have."""
 
+import asyncio
 import json
 import lzma
 
@@ -10,6 +11,7 @@ from tests.image.artefacts import NoImage, image
 from tests.image.lab import BOOT_S, Lab
 from tests.image.machine import Machine
 from tests.image.state import State
+from tests.image.waiting import eventually
 
 MANIFEST = "/usr/share/passevue/manifest.json"
 OUR_UNITS = ("passevue-intake", "passevue-national", "passevue-page", "passevue-host")
@@ -42,7 +44,24 @@ async def test_at_most_three_programs_give_their_user_other_rights(lab: Lab, box
 
 
 async def test_our_units_are_modest(lab: Lab, box: Machine) -> None:
-    """Resident memory of all of them together, idle."""
+    """Resident memory of all of them together, idle: every rule has been looked at; the least of three readings."""
+
+    async def report() -> str:
+        return (await box.console.run("cat", "/run/passevue-baseline/report.json", check=False)).out
+
+    await eventually(report, lambda text: bool(text) and "not looked at yet" not in text, 600, pause_s=5)
+    readings = []
+    for _ in range(3):
+        readings.append(await memory(box))
+        await asyncio.sleep(5)
+    resident, anonymous = min(readings)
+    lab.figures["memory of our units, idle (proportional)"] = f"{resident / 2**20:.0f} MiB"
+    lab.figures["memory of our units, idle (their own)"] = f"{anonymous / 2**20:.0f} MiB"
+    assert resident <= MOST_MEMORY
+
+
+async def memory(box: Machine) -> tuple[int, int]:
+    """Bytes: with each one's part of what it shares, and its own alone."""
     script = 'for u in "$@"; do cat /sys/fs/cgroup$(systemctl show -P ControlGroup $u)/memory.stat; done'
     said = await box.console.run("sh", "-c", script, "sh", *OUR_UNITS)
     anonymous = sum(int(line.split()[1]) for line in said.out.splitlines() if line.split()[0] in ("anon", "shmem"))
@@ -52,9 +71,7 @@ async def test_our_units_are_modest(lab: Lab, box: Machine) -> None:
         assert pid != "0", f"{unit} does not run"
         status = (await box.console.run("cat", f"/proc/{pid}/smaps_rollup")).out
         resident += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Pss:")) << 10
-    lab.figures["memory of our units, idle (proportional)"] = f"{resident / 2**20:.0f} MiB"
-    lab.figures["memory of our units, idle (their own)"] = f"{anonymous / 2**20:.0f} MiB"
-    assert resident <= MOST_MEMORY
+    return resident, anonymous
 
 
 async def test_nobody_can_log_in(box: Machine) -> None:
