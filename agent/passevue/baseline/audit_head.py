@@ -18,11 +18,11 @@ from passevue.baseline.machine import Machine
 from passevue.baseline.places import audit_folder, baseline_folder
 from passevue.baseline.reading.audit_chain import Record, last_record
 from passevue.baseline.reading.signed_heads import read_last
+from passevue.notary.trail import TAIL
 from passevue.shared import open_plain
 
 NAME: Final = "audit-head.json"
 MAX_BYTES: Final = 4096
-TAIL: Final = 1 << 20  # bytes: the longest record
 
 
 @dataclass(frozen=True, slots=True)

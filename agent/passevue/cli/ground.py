@@ -26,7 +26,7 @@ from passevue.config import Config, printable
 from passevue.config_check import load_checked
 from passevue.errors import BoxError, ConfigError, StoreError
 from passevue.status import audit
-from passevue.status.audit_trail import AuditTrail
+from passevue.status.audit_trail import AuditTrail, TrailRefused
 from passevue.status.folders import audit_folder
 
 if TYPE_CHECKING:
@@ -141,9 +141,10 @@ def _trace(config: Config, events: list[audit.Event]) -> None:
     trail = AuditTrail(audit_folder(config), config.box.oid)
     try:
         trail.append([audit.to_xml(event, config.box.oid) for event in events])
-    except OSError as error:
+    except (OSError, TrailRefused) as error:
         hint = "Le journal d'audit ne s'écrit pas : rien n'a été fait. Lancez la commande avec le compte du boîtier."
-        raise StoreError(f"audit trail cannot be written: {error.strerror}", hint=hint) from error
+        why = error.strerror if isinstance(error, OSError) else error.message
+        raise StoreError(f"audit trail cannot be written: {why}", hint=hint) from error
 
 
 def progress() -> Progress:

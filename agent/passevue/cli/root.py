@@ -51,7 +51,7 @@ def _trace() -> Callable[[str, str, str], None]:
         event = audit.machine_changed(_now(), what, by, said)
         try:
             AuditTrail(DATA_DIR / "audit", source).append([audit.to_xml(event, source)])
-        except OSError as err:
+        except (OSError, StoreError) as err:
             raise StoreError(
                 "the audit trail takes nothing", hint="Le journal d’audit ne s’écrit pas : rien n’a été fait."
             ) from err

@@ -25,7 +25,7 @@ from passevue.errors import StoreError, Unreadable
 from passevue.notary.heads import Judged
 from passevue.notary.place import FOLDER, Place
 from passevue.shared import open_plain
-from passevue.status.audit_trail import Verdict, verify
+from passevue.status.audit_trail import Verdict, trail_files, verify
 from passevue.status.folders import audit_folder
 
 app = typer.Typer(no_args_is_help=True, help="Le journal d'audit.")
@@ -57,7 +57,8 @@ def verify_trail(config_path: ConfigPath = DEFAULT_CONFIG, heads: Heads = FOLDER
         found = _look(audit_folder(config), Place(heads))
     except OSError as error:
         hint = "Le journal d'audit ne se lit pas. Lancez la commande avec le compte du boîtier."
-        fail(StoreError(f"audit trail cannot be read: {error.strerror}", hint=hint))
+        which = f"{Path(str(error.filename)).name}: " if error.filename else ""
+        fail(StoreError(f"audit trail cannot be read: {which}{error.strerror}", hint=hint))
     except Unreadable as error:
         fail(error)
     _tell(found, as_json)
@@ -68,11 +69,11 @@ def _look(folder: Path, place: Place) -> Found:
     """Raises: OSError, Unreadable."""
     heads = judged(place)  # before the trail, which goes on meanwhile
     with progress() as bar:
-        total = sum(path.stat().st_size for path in folder.glob("audit-*.log"))
+        total = sum(path.lstat().st_size for path in trail_files(folder))
         task = bar.add_task("Vérification du journal", total=total or 1)
         trail = verify(folder, lambda done: bar.advance(task, done))
     chain = Chain(signed=said_of_the_trail(heads))
-    for path in sorted(folder.glob("audit-*.log")) if heads.heads else ():
+    for path in trail_files(folder) if heads.heads else ():
         with open(open_plain(path), "rb") as file:
             chain.follow(path.name, file, is_last=True)
     return Found(trail, heads, tuple(record.number for record in chain.signed_lost))

@@ -15,10 +15,12 @@ Rules kept here:
 - several processes may write (the box, a command line): an advisory lock, and the end is read again when it has moved;
 - half a record at the end, left by a power cut, is moved to a `.torn` file before anything is added;
 - records count one by one: a disk that takes no more has those that are whole, and half a one is taken back at once;
-  a whole one never is, since somebody may have read it (the notary signs for it);
+  a whole one is not, since somebody may have read it (the notary signs for it), unless the disk says that it did not
+  sync it;
 - another zone may lay anything in the folder: what is no plain file is not opened, and what a link names not touched;
 - records that wait at the same moment share one sync;
-- what was noted and could not be written is kept, within `MAX_WAITING`, and written when the disk takes it again.
+- what was noted and could not be written is kept, within `MAX_WAITING`, and written when the disk takes it again; who
+  asked for a record and was told no may still find it written, never the other way round.
 """
 
 import asyncio
@@ -42,9 +44,11 @@ from passevue.status.audit import Event, to_xml
 MAX_FILE_BYTES = 16 << 20  # some 15,000 records: a week of a busy centre, still opened by any editor
 MAX_RECORD_BYTES = 1 << 20
 MAX_WAITING = 10_000  # records not yet on the disk; more means that the disk has stopped
+LOCK = "lock"
 START = "0" * 64
 WRITE_TIMEOUT_S = 30.0
-RETRY_S = 1.0  # after a write that failed
+RETRY_S = 1.0  # after a write that failed, whatever is asked meanwhile
+WRITE_BYTES = 4096  # at once: some filesystems refuse the whole of a large piece for which the last room is too small
 SURE_S = 60.0  # for so long a record that was written stands for the next one
 
 log = structlog.get_logger()
@@ -61,8 +65,8 @@ class Head:
 class TrailRefused(StoreError):
     """The disk took the first `kept` of the records, and no more."""
 
-    def __init__(self, kept: int) -> None:
-        super().__init__("audit trail cannot be written", hint="Le journal d'audit ne s'écrit plus.")
+    def __init__(self, kept: int, why: str | None = None) -> None:
+        super().__init__(why or "audit trail cannot be written", hint="Le journal d'audit ne s'écrit plus.")
         self.kept = kept
 
 
@@ -86,6 +90,7 @@ class AuditTrail:
         self._source_id = source_id
         self._max_file_bytes = max_file_bytes
         self._waiting: list[tuple[bytes, asyncio.Future[None] | None]] = []
+        self._under_way = 0
         self._wake = asyncio.Event()
         self._known = (Path(), 0, Head())  # last file, its size, head: as we left them
         self._closed = False
@@ -120,7 +125,7 @@ class AuditTrail:
         self._put(event, None)
 
     def _put(self, event: Event, done: asyncio.Future[None] | None) -> None:
-        if self._closed or len(self._waiting) >= MAX_WAITING:
+        if self._closed or len(self._waiting) + self._under_way >= MAX_WAITING:
             raise StoreError("audit trail takes no more records", hint="Le journal d'audit ne s'écrit plus.")
         xml = to_xml(event, self._source_id)
         if len(xml) > MAX_RECORD_BYTES:
@@ -133,10 +138,11 @@ class AuditTrail:
         flushing = asyncio.ensure_future(self._flush())
         try:
             while True:
-                await asyncio.shield(flushing)  # a cancelled wait leaves the thread writing: its callers are answered
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY_S if self._waiting and self._written_at is None else None):
-                        await self._wake.wait()
+                # a cancelled wait leaves the thread writing: its callers are answered
+                if await asyncio.shield(flushing):
+                    await self._wake.wait()
+                else:
+                    await asyncio.sleep(RETRY_S)
                 self._wake.clear()
                 flushing = asyncio.ensure_future(self._flush())
         finally:
@@ -146,11 +152,14 @@ class AuditTrail:
             if self._waiting:
                 log.error("audit_record_lost", records=len(self._waiting), reason="the trail could not be written")
 
-    async def _flush(self) -> None:
-        batch, self._waiting = self._waiting, []
+    async def _flush(self) -> bool:
+        """Whether the disk took all that waited and is still waited for."""
+        batch = [one for one in self._waiting if one[1] is None or not one[1].cancelled()]
+        self._waiting = []
         if not batch:
-            return
+            return True
         kept, failed = len(batch), None
+        self._under_way = len(batch)
         try:
             await asyncio.to_thread(self.append, [xml for xml, _ in batch])
         except TrailRefused as err:
@@ -158,6 +167,7 @@ class AuditTrail:
         except (OSError, StoreError) as err:
             kept, failed = 0, TrailRefused(0)
             failed.__cause__ = err
+        self._under_way = 0
         if failed is not None:
             log.error("audit_not_written", records=len(batch) - kept, error_class=type(failed.__cause__).__name__)
             self._waiting = [one for one in batch[kept:] if one[1] is None] + self._waiting
@@ -165,6 +175,7 @@ class AuditTrail:
         for number, (_, done) in enumerate(batch):
             if done is not None and not done.done():
                 done.set_exception(failed) if failed and number >= kept else done.set_result(None)
+        return failed is None
 
     # --- on a thread, or in a command ------------------------------------------------------------------------------
 
@@ -189,19 +200,20 @@ class AuditTrail:
             kept = data.count(b"\n", 0, taken)
             self._known = (path, size + taken, heads[kept])
             if refused is not None:
-                raise TrailRefused(kept) from refused
+                raise TrailRefused(kept, refused.strerror) from refused
             return heads[-1]
 
     def _end(self) -> tuple[Path, int, Head]:
         """Last file, its size and the head: remembered, or read again when another process has written."""
         path, size, _ = self._known
-        files = _files(self._folder)
+        files = trail_files(self._folder)
         while files and (files[-1] != path or files[-1].lstat().st_size != size):
             same = files[-1] == path and files[-1].lstat().st_size > size  # by others since: read what was added
             self._known = _read_end(files[-1], *(self._known[1:] if same else (0, Head())))
             path, size, _ = self._known
             if size == 0:  # its header was torn: the file never began
                 files.pop().unlink()
+                self._known = (Path(), 0, Head())
         return self._known if files else (Path(), 0, Head())
 
     def _begin(self, before: Head) -> tuple[Path, int]:
@@ -217,14 +229,21 @@ class AuditTrail:
 
 
 def verify(folder: Path, progress: Callable[[int], None] = lambda done: None) -> Verdict:
-    """Read the whole trail and check each link. `progress` is told how many bytes have been read. Blocks."""
+    """Read the whole trail and check each link. `progress` is told how many bytes have been read. Blocks.
+
+    Nobody writes while the last file is read: half a record there is one that was cut.
+
+    Raises:
+        OSError: what is there cannot be read.
+    """
     wrong: list[str] = []
     head = Head()
     records = 0
-    files = _files(folder)
+    files = trail_files(folder)
     for path in files:
         first = True
-        with open(open_plain(path), "rb") as file:
+        still = _standing_still(folder) if path == files[-1] else contextlib.nullcontext()
+        with still, open(open_plain(path), "rb") as file:
             for line in _lines(file):
                 progress(len(line))
                 try:
@@ -307,7 +326,8 @@ def _set_torn_aside(path: Path, file: BinaryIO, whole: int) -> None:
             copy.flush()
             os.fdatasync(copy.fileno())
     except OSError:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
     file.truncate(whole)
     sync_folder(path.parent)
 
@@ -318,16 +338,17 @@ def _append(path: Path, data: bytes, *, create: bool = False) -> tuple[int, OSEr
     Raises:
         OSError: the disk does not say that they are there: none is.
     """
-    handle = open_plain(path, os.O_WRONLY | os.O_APPEND | (os.O_CREAT if create else 0))
+    handle = open_plain(path, os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if create else 0))
     try:
         before, written, refused = os.fstat(handle).st_size, 0, None
         try:
             while written < len(data):
-                written += os.write(handle, memoryview(data)[written:])
+                written += os.write(handle, memoryview(data)[written : written + WRITE_BYTES])
         except OSError as err:
             refused = err
             written = data.rfind(b"\n", 0, written) + 1
-            os.ftruncate(handle, before + written)
+            with contextlib.suppress(OSError):  # else it is set aside with the next one
+                os.ftruncate(handle, before + written)
         try:
             os.fdatasync(handle)
         except OSError:
@@ -340,7 +361,7 @@ def _append(path: Path, data: bytes, *, create: bool = False) -> tuple[int, OSEr
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    handle = open_shared(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
+    handle = open_shared(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -348,8 +369,28 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("audit-*.log"))
+@contextmanager
+def _standing_still(folder: Path) -> Iterator[None]:
+    """For who reads: nobody writes meanwhile. A trail that was carried elsewhere has no lock, and no writer."""
+    try:
+        handle = open_plain(folder / LOCK)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+def trail_files(folder: Path) -> list[Path]:
+    """The oldest first; none where there is no trail yet. Raises: OSError when it cannot be known."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in sorted(names) if name.startswith("audit-") and name.endswith(".log")]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from passevue.config import Update
+from passevue.errors import StoreError
 from passevue.provision.console import fingerprint
 from passevue.provision.first_certificate import context, first_certificate
 from passevue.queue.store import utc_now
@@ -73,7 +74,7 @@ def _updater(data_dir: Path) -> Updater:
     def tell(what: str, by: str, said: str) -> None:
         try:
             trail.append([audit.to_xml(audit.machine_changed(utc_now(), what, by, said), UNCLAIMED)])
-        except OSError as err:
+        except (OSError, StoreError) as err:
             log.error("audit_record_lost", reason=type(err).__name__)
 
     def noted(now: datetime) -> Noted:

@@ -188,6 +188,14 @@ def test_a_record_that_is_being_written_is_none_yet(box: Recorded) -> None:
     assert status(AUDIT_CHAINED, box.machine()) is Status.PASS
 
 
+@pytest.mark.parametrize("cut", [10, 100])
+def test_a_record_that_was_finished_while_it_was_read_is_none_yet(box: Recorded, cut: int) -> None:
+    lines = written(box, 3)[-1].read_bytes().splitlines(keepends=True)
+    chain = Chain()
+    chain.follow("any", [*lines[:3], lines[3][:cut], lines[3][cut:]], is_last=True)
+    assert (chain.records, chain.wrong) == (2, [])
+
+
 @given(st.lists(st.binary(max_size=200), max_size=8))
 def test_any_bytes_are_followed_or_broken(lines: list[bytes]) -> None:
     chain = Chain()

@@ -1,11 +1,13 @@
 """The audit trail: synced before it counts, chained, whole after a cut, and honest about what was changed."""
 
 import asyncio
+import fcntl
 import multiprocessing
 import os
 import resource
 import stat
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +15,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from passevue.errors import StoreError
 from passevue.status.audit import box_started, person_acted
-from passevue.status.audit_trail import MAX_WAITING, AuditTrail, TrailRefused, verify
+from passevue.status.audit_trail import MAX_WAITING, AuditTrail, TrailRefused, trail_files, verify
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -131,7 +134,7 @@ LONG = b"<AuditMessage>" + b"x" * 5000 + b"</AuditMessage>"
 
 def _room(size: int) -> None:
     """The kernel refuses this process each byte of a file past so many."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def _half_a_record(folder: Path) -> None:
@@ -149,8 +152,12 @@ def _half_a_record(folder: Path) -> None:
 
 def _half_a_header(folder: Path) -> None:
     _room(30)
-    with pytest.raises(OSError, match="File too large"):
-        AuditTrail(folder, "box").append(_records(1))
+    trail = AuditTrail(folder, "box")
+    for _ in range(4):
+        with pytest.raises(OSError, match="File too large"):
+            trail.append(_records(1))
+    _room(resource.RLIM_INFINITY)
+    trail.append(_records(1))
 
 
 def _a_torn_end_with_no_room_to_set_it_aside(folder: Path) -> None:
@@ -172,6 +179,25 @@ async def _more_waits_than_there_is_room_for(folder: Path) -> None:
         assert 5 < kept.count(True) < 50
 
 
+def _flood(folder: Path) -> None:
+    asyncio.run(_notes_come_while_nothing_is_taken(folder))
+
+
+async def _notes_come_while_nothing_is_taken(folder: Path) -> None:
+    _room(10)
+    with capture_logs() as logs:
+        trail = AuditTrail(folder, "box")
+        task = asyncio.create_task(trail.run())
+        for number in range(150):
+            trail.note(person_acted(NOW, "root", "retry", number))
+            await asyncio.sleep(0.01)
+        tries = sum(line["event"] == "audit_not_written" for line in logs)
+        assert 1 <= tries <= 3, tries
+        _room(resource.RLIM_INFINITY)
+        task.cancel()
+        await asyncio.wait([task])
+
+
 def _in_a_process_of_its_own(act: Callable[[Path], None], folder: Path) -> None:
     child = multiprocessing.get_context("spawn").Process(target=act, args=(folder,))
     child.start()
@@ -190,7 +216,7 @@ def test_what_a_full_disk_takes_half_of_is_taken_back_and_what_is_whole_counts(t
 def test_a_file_that_a_full_disk_lets_nobody_begin_is_begun_later(tmp_path: Path) -> None:
     _in_a_process_of_its_own(_half_a_header, tmp_path)
     AuditTrail(tmp_path, "box").append(_records(1))
-    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (1, ())
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (2, ())
     assert not list(tmp_path.glob("*.torn"))
 
 
@@ -202,6 +228,74 @@ def test_a_torn_end_that_finds_no_room_aside_does_not_keep_the_trail_from_going_
     _in_a_process_of_its_own(_a_torn_end_with_no_room_to_set_it_aside, tmp_path)
     assert (verify(tmp_path).records, verify(tmp_path).wrong) == (3, ())
     assert not list(tmp_path.glob("*.torn"))
+
+
+def test_a_flood_while_the_disk_is_full_is_not_tried_at_each_note(tmp_path: Path) -> None:
+    _in_a_process_of_its_own(_flood, tmp_path)
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (150, ())
+
+
+async def test_what_is_being_written_waits_too(tmp_path: Path) -> None:
+    trail = AuditTrail(tmp_path, "box")
+    await asyncio.to_thread(trail.append, _records(1))
+    with await asyncio.to_thread((tmp_path / "lock").open) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        async with running(trail):
+            await asyncio.sleep(0.05)
+            for number in range(MAX_WAITING // 2):
+                trail.note(person_acted(NOW, "root", "retry", number))
+            await asyncio.sleep(0.05)
+            for number in range(MAX_WAITING // 2):
+                trail.note(person_acted(NOW, "root", "retry", number))
+            with pytest.raises(StoreError, match="no more"):
+                trail.note(person_acted(NOW, "root", "retry", 0))
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    assert (await asyncio.to_thread(verify, tmp_path)).records == MAX_WAITING + 1
+
+
+async def test_a_record_that_nobody_waits_for_any_more_is_not_written(tmp_path: Path) -> None:
+    trail = AuditTrail(tmp_path, "box")
+    asked = asyncio.ensure_future(trail.record(person_acted(NOW, "root", "retry", 1)))
+    await asyncio.sleep(0)
+    asked.cancel()
+    trail.note(person_acted(NOW, "root", "retry", 2))
+    async with running(trail):
+        await asyncio.sleep(0)
+    assert (await asyncio.to_thread(verify, tmp_path)).records == 1
+
+
+def test_a_folder_in_place_of_what_was_torn_keeps_nothing_from_going_on(tmp_path: Path) -> None:
+    AuditTrail(tmp_path, "box").append(_records(2))
+    (path,) = tmp_path.glob("*.log")
+    path.with_suffix(f".{path.stat().st_size}.torn").mkdir()
+    with path.open("ab") as file:
+        file.write(b"3 half")
+    AuditTrail(tmp_path, "box").append(_records(1, 2))
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (3, ())
+
+
+def test_a_trail_that_cannot_be_listed_is_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "audit").write_bytes(b"")
+    with pytest.raises(OSError):
+        trail_files(tmp_path / "audit")
+    assert trail_files(tmp_path / "elsewhere") == []
+
+
+def test_half_a_record_is_told_only_when_nobody_is_writing_it(tmp_path: Path) -> None:
+    AuditTrail(tmp_path, "box").append(_records(2))
+    (path,) = tmp_path.glob("*.log")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with (tmp_path / "lock").open() as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        asked = pool.submit(verify, tmp_path)
+        with pytest.raises(TimeoutError):
+            asked.result(0.2)
+        path.write_bytes(whole)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert asked.result(60).wrong == ()
+    path.write_bytes(whole[:-9])
+    assert len(verify(tmp_path).wrong) == 1
 
 
 def test_of_more_records_than_there_is_room_for_the_first_are_kept(tmp_path: Path) -> None:

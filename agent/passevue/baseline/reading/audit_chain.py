@@ -48,13 +48,15 @@ class Chain:
         """Read one file. A record that is just being written at the end of the last one is none yet."""
         first = True
         for line in lines:
+            if not line.endswith(b"\n"):
+                if not is_last:
+                    self._break(name)
+                return  # its rest may be there by now, and is no line of its own
             if first:
                 self._begin(name, line)
                 first = False
-            elif line.endswith(b"\n"):
+            else:
                 self._record(name, line[:-1])
-            elif not is_last:
-                self._break(name)
 
     def _begin(self, name: str, line: bytes) -> None:
         words = line.split()

@@ -10,9 +10,9 @@ from passevue.baseline.places import audit_folder
 from passevue.baseline.reading.audit_chain import last_record
 from passevue.baseline.remedies import AUDIT_ROOM
 from passevue.baseline.rule import Effect, Event, Finding, Level, Rule, Text, When, failed, not_applicable, passed
+from passevue.notary.trail import TAIL
 
 RECENT = timedelta(minutes=15)
-TAIL = 1 << 20  # bytes: the longest record
 LEAST_ROOM = 1 << 20
 
 
