@@ -116,6 +116,13 @@ def _one(parent: etree._Element, path: str) -> etree._Element:
     return found[0]
 
 
+def _decoded(element: etree._Element) -> bytes:
+    try:
+        return base64.b64decode("".join("".join(element.itertext()).split()), validate=True)
+    except ValueError as err:
+        raise NotSigned("what is no base64 stands where base64 is due") from err
+
+
 def _hash(uri: str) -> hashes.HashAlgorithm:
     if _DIGESTS.get(uri) == "sha1":
         return hashes.SHA1()
@@ -128,7 +135,7 @@ def _check_digest(reference: etree._Element, content: bytes) -> None:
     method = _DIGESTS.get(_one(reference, "ds:DigestMethod").get("Algorithm", ""))
     if method is None:
         raise NotSigned("unknown digest")
-    if base64.b64decode("".join(_one(reference, "ds:DigestValue").itertext())) != hashlib.new(method, content).digest():
+    if _decoded(_one(reference, "ds:DigestValue")) != hashlib.new(method, content).digest():
         raise NotSigned(f"the digest of {reference.get('URI', '')[:20]} differs")
 
 
@@ -136,10 +143,10 @@ def _check_rsa(signature: etree._Element, signed_info: bytes) -> x509.Certificat
     algorithm = _SIGNATURES.get(_one(signature, "ds:SignedInfo/ds:SignatureMethod").get("Algorithm", ""))
     if algorithm is None:
         raise NotSigned("unknown signature algorithm")
-    der = base64.b64decode("".join(_one(signature, "ds:KeyInfo/ds:X509Data/ds:X509Certificate").itertext()))
+    der = _decoded(_one(signature, "ds:KeyInfo/ds:X509Data/ds:X509Certificate"))
     certificate = x509.load_der_x509_certificate(der)
     key = certificate.public_key()
-    value = base64.b64decode("".join(_one(signature, "ds:SignatureValue").itertext()))
+    value = _decoded(_one(signature, "ds:SignatureValue"))
     try:
         assert isinstance(key, rsa.RSAPublicKey)
         key.verify(value, signed_info, padding.PKCS1v15(), algorithm)

@@ -70,11 +70,21 @@ async def test_another_set_or_document_does_not_verify(
         verify_xades(content, set_id, documents)
 
 
-@pytest.mark.parametrize("old", [b"AA==", b"2026-11-21", b"IHEManifest"])
-async def test_a_changed_byte_does_not_verify(signer: Signer, old: bytes) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b">AA==<", b">AQ==<"),
+        (b"2026-11-21", b"2026-11-22"),
+        (b"IHEManifest", b"IHEManifesT"),
+        (b"<SignatureValue>", b"<SignatureValue>AAAA"),
+        (b"<SignatureValue>", b"<SignatureValue>A"),
+    ],
+)
+async def test_a_changed_byte_does_not_verify(signer: Signer, old: bytes, new: bytes) -> None:
     content = await sign_submission_set(signer, "1.2.9", [("1.2.3", b"kos")], "2.25.7", NOW, "sha1")
+    assert old in content
     with pytest.raises(NotSigned):
-        verify_xades(content.replace(old, old[::-1], 1), "1.2.9", {"1.2.3": b"kos"})
+        verify_xades(content.replace(old, new, 1), "1.2.9", {"1.2.3": b"kos"})
 
 
 async def test_canonical_forms_are_those_of_lxml(signer: Signer) -> None:
