@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from passevue.errors import StoreError
 from passevue.status.audit import box_started, person_acted
-from passevue.status.audit_trail import MAX_WAITING, AuditTrail, TrailRefused, trail_files, verify
+from passevue.status.audit_trail import MAX_WAITING, RETRY_S, AuditTrail, TrailRefused, trail_files, verify
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -185,6 +185,8 @@ def _flood(folder: Path) -> None:
 
 async def _notes_come_while_nothing_is_taken(folder: Path) -> None:
     _room(10)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
     with capture_logs() as logs:
         trail = AuditTrail(folder, "box")
         task = asyncio.create_task(trail.run())
@@ -192,7 +194,7 @@ async def _notes_come_while_nothing_is_taken(folder: Path) -> None:
             trail.note(person_acted(NOW, "root", "retry", number))
             await asyncio.sleep(0.01)
         tries = sum(line["event"] == "audit_not_written" for line in logs)
-        assert 1 <= tries <= 3, tries
+        assert 1 <= tries <= (clock() - begun) / RETRY_S + 2, tries
         _room(resource.RLIM_INFINITY)
         task.cancel()
         await asyncio.wait([task])
