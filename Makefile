@@ -29,6 +29,7 @@ setup:
 	@tests/setup.sh
 
 image:
+	@tests/packages.sh image/packages.txt
 	@image/build.py $(IMAGE)
 
 lock:
