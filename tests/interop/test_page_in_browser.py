@@ -145,7 +145,7 @@ async def test_the_security_page_can_be_read_and_everything_has_its_place(scheme
     scene = Scene(states.calm())
     size = {"width": width, "height": 800}
     async with visiting(scene, color_scheme=scheme, viewport=size) as (page, complaints):
-        for found in (protected.BLOCKED, protected.PENDING, protected.LAPTOP, None):
+        for found in (protected.BLOCKED, protected.PENDING, protected.JUST_STARTED, protected.LAPTOP, None):
             scene.summary = protected.summary(found)
             for lang in ("fr", "en"):
                 await page.goto(f"/security?lang={lang}")

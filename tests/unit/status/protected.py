@@ -36,6 +36,7 @@ def summary(found: Protections | None) -> Summary:
 
 
 BLOCKED = protections({"APP-04": Grade.BLOCK, "TIME-01": Grade.HOLD, "TLS-07": Grade.WARN}, closed=True)
+JUST_STARTED = replace(protections(), at=None, rules=(), closed=True)
 PENDING = replace(protections({"TIME-01": Grade.UNSURE}), closed=True)
 LAPTOP = protections({"TLS-07": Grade.WARN}, on_box=False, rest=Grade.APART)
 SOUND = protections()

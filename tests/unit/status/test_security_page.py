@@ -75,6 +75,7 @@ async def test_the_main_page_leads_there() -> None:
         (protected.SOUND, Verdict.FINE, ""),
         (protected.BLOCKED, Verdict.ACT, "plus rien ne part"),
         (protected.PENDING, Verdict.WATCH, "vérifie ses protections"),
+        (protected.JUST_STARTED, Verdict.WATCH, "vérifie ses protections"),
         (protected.protections({"TIME-01": Grade.HOLD}), Verdict.ACT, "une fonction est suspendue"),
         (protected.protections({"TLS-07": Grade.WARN, "TIME-02": Grade.WARN}), Verdict.WATCH, "2 protections"),
         (protected.LAPTOP, Verdict.FINE, ""),
