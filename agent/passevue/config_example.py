@@ -45,7 +45,7 @@ TITLES = {
     "ris.tls": "Certificat du boîtier pour chiffrer le lien avec le RIS",
     "modality.tls": "Certificat du boîtier pour chiffrer le lien DICOM (réception)",
     "pacs.tls": "Certificat du boîtier pour chiffrer le lien DICOM vers le PACS",
-    "page.tls": "Certificat du boîtier pour ouvrir la page en https ; sans lui, on ne se connecte que sur le boîtier",
+    "page.tls": "Certificat de la page, en https (l'appareil l'exige) ; sans lui, on ne se connecte que sur le boîtier",
 }
 
 FRENCH = {
@@ -61,7 +61,7 @@ FRENCH = {
     "box.retrieve_url": "adresse https à laquelle les autres DRIMbox viennent chercher les images",
     "box.credentials_dir": "dossier des clés privées ; par défaut, celui que systemd transmet",
     "ris.host": "adresse d'écoute",
-    "ris.port": "port d'écoute",
+    "ris.port": "port d'écoute (2575 sur l'appareil)",
     "ris.senders": "réseaux qui peuvent se connecter",
     "ris.applications": "applications acceptées : MSH-3, ou MSH-3|MSH-4 ; vide : toutes celles de ces réseaux",
     "ris.max_message_bytes": "taille du plus grand message accepté, en octets",
@@ -71,7 +71,7 @@ FRENCH = {
     "ris.message_timeout_s": "temps laissé à un message pour arriver entier, en secondes",
     "ris.keep_open_s": "plus long silence entre deux messages, en secondes",
     "modality.host": "adresse d'écoute",
-    "modality.port": "port d'écoute",
+    "modality.port": "port d'écoute (11112 sur l'appareil)",
     "modality.ae_title": "notre AE title : une association qui en appelle un autre est rejetée",
     "modality.callers": "AE titles acceptés, chacun avec ses réseaux",
     "modality.commitment_peers": "AE title = adresse:port, où vont les réponses de storage commitment",
@@ -133,7 +133,7 @@ FRENCH = {
     "queue.proof_days": "jours de garde de la preuve (délai fixé par le responsable de traitement)",
     "queue.absent_study_h": "heures d'attente d'un examen que le PACS n'a pas encore",
     "page.host": "adresse d'écoute",
-    "page.port": "port d'écoute",
+    "page.port": "port d'écoute (443 sur l'appareil)",
     "page.names": "noms sous lesquels on ouvre la page, outre le nom et les adresses de cette machine",
     "inside.interface": "nom de l'interface réseau du cabinet ; sans ce réglage : celle qui est là",
     "inside.addresses": "adresses fixes, avec leur préfixe ; vide : DHCP",

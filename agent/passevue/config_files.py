@@ -38,7 +38,7 @@ def wrong_files(config: Config, now: datetime, *, keys_of: tuple[str, ...] | Non
 
     `keys_of`: only the private keys of these sections are looked at, as a zone of the box may read its own only.
     """
-    for key, section in _sections("", config):
+    for key, section in sections("", config):
         names = type(section).model_fields
         for field in names:
             value = getattr(section, field)
@@ -51,7 +51,7 @@ def wrong_files(config: Config, now: datetime, *, keys_of: tuple[str, ...] | Non
                 if isinstance(value, TokenKeyUri):
                     _check_token(where, value)
                 elif field.endswith("key"):
-                    certificate = getattr(section, _certificate_of(field))
+                    certificate = getattr(section, certificate_of(field))
                     _check_key(where, value, certificate)
                 else:
                     _check_certificates(where, value, now, authority=field.endswith("authority"))
@@ -59,17 +59,17 @@ def wrong_files(config: Config, now: datetime, *, keys_of: tuple[str, ...] | Non
                 yield err
 
 
-def _certificate_of(key_field: str) -> str:
+def certificate_of(key_field: str) -> str:
     return key_field.removesuffix("key") + "certificate"
 
 
-def _sections(key: str, section: BaseModel) -> Iterator[tuple[str, Section]]:
+def sections(key: str, section: BaseModel) -> Iterator[tuple[str, Section]]:
     for field in type(section).model_fields:
         value = getattr(section, field)
         where = f"{key}.{field}" if key else field
         if isinstance(value, Section):
             yield where, value
-            yield from _sections(where, value)
+            yield from sections(where, value)
         elif isinstance(value, tuple):
             for index, item in enumerate(value):
                 if isinstance(item, Section):

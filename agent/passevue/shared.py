@@ -67,11 +67,24 @@ def read_shared(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
-def put_in_place(path: Path, content: bytes) -> None:
-    """Put `content` in place of whatever is at `path`, at once for who reads; not synced."""
+def read_owned(path: Path, most: int, owner: int) -> bytes:
+    """As `read_shared`, of a file that nobody but `owner` can have written."""
+    with open(open_plain(path), "rb") as file:
+        found = os.fstat(file.fileno())
+        if found.st_uid != owner or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise OSError(errno.EPERM, "not its owner's alone", str(path))
+        return file.read(most)
+
+
+def put_in_place(path: Path, content: bytes, *, owned: bool = False) -> None:
+    """Put `content` in place of whatever is at `path`, at once for who reads; not synced. `owned`: others may read what
+    is there, and not write into it.
+    """
     aside = path.with_name(f"{path.name}.{os.getpid()}.new")
     aside.unlink(missing_ok=True)  # of a process that had our number, or whatever another zone made of it
     handle = open_shared(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW)
     with open(handle, "wb") as file:
+        if owned:
+            os.fchmod(handle, stat.S_IMODE(os.fstat(handle).st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
         file.write(content)
     aside.replace(path)

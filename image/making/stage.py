@@ -94,7 +94,7 @@ def _slim(place: Path) -> None:
 def _keys(order: Order) -> None:
     """Public halves only."""
     for name in ("PK", "KEK", "db"):
-        copy(order.keys / f"{name}.auth", STAGE / f"efi/loader/keys/auto/{name}.auth", 0o644)
+        copy(order.keys / f"enrol/{name}.auth", STAGE / f"efi/loader/keys/auto/{name}.auth", 0o644)
     copy(order.keys / "manifest.pub", STAGE / "usr/share/passevue/manifest.pub", 0o644)
     believed = (order.keys / "rauc-ca.crt").read_text() + (order.keys / "rauc-ca.crl").read_text()
     (STAGE / "usr/share/passevue/rauc-ca.pem").write_text(believed)

@@ -47,6 +47,6 @@ def make_keys(order: Order) -> None:
             raise BuildError(f"{order.keys} holds no key set (image/keys makes one)")
         with step(f"throw-away {order.profile} keys"):
             run([HERE / "keys", order.keys, order.profile], "keys")
-    if not (order.keys / "db.auth").exists():
+    if not (order.keys / "enrol/db.auth").exists():
         with step("Secure Boot variables to enrol"):
             run(in_tools((order.keys, HERE), HERE / "keys-enrol", order.keys), "enrol")

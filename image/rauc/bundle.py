@@ -140,10 +140,7 @@ def make(out: Path, keys: Path, rauc: list[str]) -> Path:
         folder.mkdir()
         version = lay_out(out, folder)
         keyring = Path(scratch) / "keyring.pem"
-        crl = subprocess.run(  # noqa: S603
-            [HERE / "make-crl", keys / "rauc-ca.crt", keys / "rauc-ca.key"], capture_output=True, check=True
-        ).stdout
-        keyring.write_bytes((keys / "rauc-ca.crt").read_bytes() + crl)
+        keyring.write_bytes((keys / "rauc-ca.crt").read_bytes() + (keys / "rauc-ca.crl").read_bytes())
         made = out / f"passevue-{version}.raucb"
         draft = Path(scratch) / made.name
         asking = [*rauc, f"--conf={box_conf(Path(scratch), keyring, rauc)}"]
@@ -167,7 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Makes the update bundle of a built image.")
     parser.add_argument("out", type=Path)
     parser.add_argument(
-        "--keys", type=Path, required=True, help="folder with rauc.key, rauc.crt, rauc-ca.crt, rauc-ca.key"
+        "--keys", type=Path, required=True, help="folder with rauc.key, rauc.crt, rauc-ca.crt, rauc-ca.crl"
     )
     parser.add_argument("--rauc", default="rauc", help="how rauc is run")
     asked = parser.parse_args()

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.image import firmware
 from tests.image.artefacts import BUILD, Image
 from tests.image.configured import Site
 from tests.image.machine import Hardware, Machine
@@ -40,6 +39,7 @@ class Boot:
     console_s: float = 0.0
     page_s: float = 0.0  # 0: it never answered
     state: str = ""  # as systemd calls it
+    enrolled: bool = False  # the loader wrote our Secure Boot keys, and restarted
     said: dict[str, str] = field(default_factory=dict)  # by command line
 
     def __str__(self) -> str:
@@ -60,13 +60,12 @@ class Lab:
         self.keep = kept()
         self.site = Site(self.folder / "site")
         self.image = _own(self.image, self.folder / "image")
-        self.variables = firmware.enrolled(self.image.keys, self.folder / "variables.fd")
         self._box: Machine | None = None
 
     # Machines
 
     def fresh(self, name: str) -> State:
-        return State.new(self._place(name), self.image.disk, self.variables)
+        return State.new(self._place(name), self.image.disk)
 
     def provisioned(self, name: str) -> State:
         return State(self.folder / "provisioned").copy(self._place(name))
@@ -141,6 +140,7 @@ class Lab:
             await asyncio.wait([waiting], timeout=30)
         finally:
             waiting.cancel()
+        boot.enrolled = "Secure Boot keys successfully enrolled" in machine.serial()
         for command in commands:
             boot.said[command] = (await machine.console.run("sh", "-c", command, check=False)).out
         journal = await machine.console.run("journalctl", "-b", "-o", "short-monotonic", "--no-pager", timeout_s=300)

@@ -1,6 +1,6 @@
 """What a machine is while it is switched off: disk, firmware variables, TPM. Cheap to copy; a copy is a machine apart.
 
-    state = State.new(folder, image=Path("passevue.raw"), variables=enrolled(...))
+    state = State.new(folder, image=Path("passevue.raw"))
     other = state.copy(folder2)          # same disk, same TPM: before what is done to one or the other
     other.replace_tpm()                  # the disk in another machine
     other.make_fickle()                  # for power cuts
@@ -14,6 +14,8 @@ import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.image import firmware
 
 DISK_BYTES = 16 << 30
 
@@ -45,13 +47,13 @@ class State:
         return uuid.UUID((self.folder / "serial_number").read_text())
 
     @classmethod
-    def new(cls, folder: Path, image: Path, variables: Path, disk_bytes: int = DISK_BYTES) -> "State":
-        """A machine fresh from the depot: the image on its disk, our keys in its firmware, a TPM that knows nothing."""
+    def new(cls, folder: Path, image: Path, disk_bytes: int = DISK_BYTES) -> "State":
+        """A machine fresh from the depot: the image on its disk, no keys in its firmware, a TPM that knows nothing."""
         state = cls(folder)
         folder.mkdir(parents=True)
         (folder / "serial_number").write_text(str(uuid.uuid4()))
         overlay(image, "raw", state.disk, disk_bytes)
-        state.set_variables(variables)
+        state.clear_variables()
         return state
 
     def copy(self, folder: Path) -> "State":
@@ -67,8 +69,16 @@ class State:
     def make_fickle(self) -> None:
         run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(self.disk), str(self.fickle))
 
-    def set_variables(self, variables: Path) -> None:
-        """Other firmware variables: raw, as OVMF's packages have them."""
+    def clear_variables(self) -> None:
+        """The firmware as its maker delivered it: in setup mode."""
+        self._set_variables(firmware.AS_DELIVERED)
+
+    def switch_secure_boot_off(self) -> None:
+        now, then = self.folder / "variables.fd", self.folder / "variables-off.fd"
+        run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(self.variables), str(now))
+        self._set_variables(firmware.secure_boot_off(now, then))
+
+    def _set_variables(self, variables: Path) -> None:
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(variables), str(self.variables))
 
     def replace_tpm(self) -> None:

@@ -19,6 +19,12 @@ def test_nothing_has_failed_after_the_second_boot(lab: Lab) -> None:
     assert lab.second_boot.state == "running"
 
 
+def test_the_board_enrolled_our_keys_by_itself(lab: Lab) -> None:
+    """Delivered in setup mode; that Secure Boot is on afterwards stands below."""
+    assert lab.first_boot.enrolled
+    assert not lab.second_boot.enrolled
+
+
 def test_both_slots_and_the_data_partition_are_there(lab: Lab) -> None:
     partitions = DiskEdit(lab.provisioned("layout").disk).partitions()
     version = lab.image.version

@@ -6,7 +6,6 @@ import lzma
 
 import pytest
 
-from tests.image import firmware
 from tests.image.artefacts import NoImage, image
 from tests.image.lab import BOOT_S, Lab
 from tests.image.machine import Machine
@@ -26,8 +25,8 @@ async def test_nothing_listens_but_what_the_manifest_lists(box: Machine) -> None
     assert found <= listed, f"not listed: {found - listed}"
 
 
-async def test_nothing_answers_from_outside_but_the_three_doors(lab: Lab, box: Machine) -> None:
-    """Seen with a connection to every forwarded port; the rest of the ports are the firewall's (NET-01)."""
+async def test_every_chain_drops_by_default(lab: Lab, box: Machine) -> None:
+    """What is let through is in NET-01, its tests, and what a stranger's listener meets (test_sabotage.py)."""
     said = await box.console.run("nft", "-j", "list", "ruleset")
     rules = json.loads(said.out)["nftables"]
     policies = {one["chain"]["hook"]: one["chain"]["policy"] for one in rules if one.get("chain", {}).get("hook")}
@@ -97,6 +96,8 @@ async def test_an_unsigned_module_is_not_loaded(box: Machine) -> None:
     assert tail > 0
     await box.console.run("sh", "-c", "cat >/run/unsigned.ko", stdin=module[: tail - 400])
     assert (await box.console.run("insmod", "/run/unsigned.ko", check=False)).code
+    assert (await box.console.run("cat", "/sys/module/module/parameters/sig_enforce")).out.strip() == "Y"
+    assert "[integrity]" in (await box.console.run("cat", "/sys/kernel/security/lockdown")).out
 
 
 async def test_production_takes_no_orders_from_the_firmware(lab: Lab) -> None:
@@ -105,8 +106,7 @@ async def test_production_takes_no_orders_from_the_firmware(lab: Lab) -> None:
         production = image("production")
     except NoImage as none:
         pytest.skip(f"{none} (IMAGE='--profile production')")
-    variables = firmware.enrolled(production.keys, lab.folder / "production.fd")
-    state = State.new(lab.folder / "production", production.disk, variables)
+    state = State.new(lab.folder / "production", production.disk)
     async with lab.machine(state) as machine:
         await machine.switch_on()
         await machine.serves("/healthz", BOOT_S)

@@ -9,7 +9,6 @@ import contextlib
 
 import pytest
 
-from tests.image import firmware
 from tests.image.disk_edit import DiskEdit
 from tests.image.lab import BOOT_S, Lab
 from tests.image.machine import Hardware, Machine
@@ -139,11 +138,21 @@ async def test_the_disk_in_another_machine_stays_shut(lab: Lab) -> None:
 
 
 async def test_with_secure_boot_off_the_data_stay_shut(lab: Lab) -> None:
-    """The same machine, its firmware set back to what the maker delivered."""
+    """The same machine and keys; somebody switched it off in the firmware's setup."""
     state = lab.provisioned("no-secure-boot")
-    state.set_variables(firmware.without_keys(lab.folder / "empty.fd"))
+    state.switch_secure_boot_off()
     async with lab.machine(state) as machine:
         await stays_shut(machine, lab)
+
+
+async def test_a_board_that_lost_its_keys_takes_ours_again_and_the_data_open(lab: Lab) -> None:
+    """The same machine, its firmware set back to setup mode: enrolled anew, it measures the same."""
+    state = lab.provisioned("keys-cleared")
+    state.clear_variables()
+    async with lab.machine(state) as machine:
+        await machine.switch_on()
+        await machine.serves("/healthz", BOOT_S)
+        assert "Secure Boot keys successfully enrolled" in machine.serial()
 
 
 async def test_a_data_partition_formatted_anew_is_not_taken(lab: Lab) -> None:

@@ -79,6 +79,7 @@ async def test_an_uploaded_bundle_is_ordered_once_it_is_whole(desk: FrontDesk, a
     assert (order.by, order.values["now"], order.values["kind"]) == ("site-admin", True, "feature")
     kept = box(desk) / "orders" / order.text("bundle")
     assert await asyncio.to_thread(kept.read_bytes) == content
+    assert (await asyncio.to_thread(kept.stat)).st_mode & 0o777 == 0o640, "the host zone reads it"
     assert "install-asked" in await desk.audited()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from passevue.shared import is_shared, make_folder, open_shared, put_in_place, read_shared
+from passevue.shared import is_shared, make_folder, open_shared, put_in_place, read_owned, read_shared
 
 NEW = os.O_WRONLY | os.O_CREAT
 
@@ -84,3 +84,15 @@ def test_nobody_is_held_up_by_what_lies_where_they_write(shared: Path) -> None:
     os.mkfifo(shared / f"word.{os.getpid()}.new")
     put_in_place(shared / "word", b"said")
     assert (shared / "word").read_bytes() == b"said"
+
+
+@pytest.mark.usefixtures("umask")
+def test_an_owned_file_is_read_by_all_zones_and_written_by_one(shared: Path) -> None:
+    put_in_place(shared / "word", b"said", owned=True)
+    assert mode(shared / "word") == 0o640
+    assert read_owned(shared / "word", 9, os.geteuid()) == b"said"
+    with pytest.raises(OSError, match="owner's alone"):
+        read_owned(shared / "word", 9, os.geteuid() + 1)
+    put_in_place(shared / "word", b"said")
+    with pytest.raises(OSError, match="owner's alone"):
+        read_owned(shared / "word", 9, os.geteuid())

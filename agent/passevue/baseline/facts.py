@@ -29,7 +29,7 @@ PART_PLACE: Final = (
     "/run/passevue-facts-{hand}/facts.json"  # what another unit than `passevue-facts` read, for it alone
 )
 SCHEMA: Final = 1
-FRESH_S: Final = 15 * 60.0  # collected every five minutes: three missed rounds
+FRESH_S: Final = 15 * 60.0  # collected every four minutes: three missed rounds
 MAX_BYTES: Final = 4 << 20  # a whole box takes 150 KiB
 MAX_FACT_BYTES: Final = 1 << 20  # a ruleset of 100 KiB, a firmware log of 64 KiB are the longest
 

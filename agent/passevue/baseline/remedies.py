@@ -61,8 +61,8 @@ RESTART: Final = remedy(
 )
 CONFIG: Final = remedy(
     "config",
-    "Remettez la configuration précédente, ou corrigez le réglage indiqué.",
-    "Put back the former configuration, or correct the setting that is named.",
+    "Donnez au boîtier une nouvelle configuration, où le réglage indiqué est corrigé.",
+    "Give the box a new configuration, with the setting that is named corrected.",
 )
 NETWORK_RULES: Final = remedy(
     "network.rules",

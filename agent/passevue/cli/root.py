@@ -44,10 +44,10 @@ def _trace() -> Callable[[str, str, str], None]:
     Raises (when called):
         StoreError: the trail takes nothing.
     """
-    found = _configuration()
-    source = found.box.oid if found is not None else UNCLAIMED
 
     def trace(what: str, by: str, said: str) -> None:
+        found = _configuration()
+        source = found.box.oid if found is not None else UNCLAIMED
         event = audit.machine_changed(_now(), what, by, said)
         try:
             AuditTrail(DATA_DIR / "audit", source).append([audit.to_xml(event, source)])

@@ -151,7 +151,7 @@ def _into(orders: Orders, reading: IO[bytes], name: str, size: int) -> str:
     """
     path: Path | None = None
     try:
-        path, writing = orders.draft(".raucb")
+        path, writing = orders.draft(".raucb", 0o640)
         with writing, _copying(name, size) as (bar, task):
             left = size  # what it was when it was opened: a file that grows meanwhile is not followed
             while left and (piece := reading.read(min(PIECE, left))):

@@ -67,7 +67,7 @@ class MllpServer:
         return len(self._connections)
 
     def hush(self) -> None:
-        """Every connection ends once what it is being answered is answered."""
+        """Every connection ends once what is being answered on it is answered. On the loop's own thread."""
         for connection in list(self._connections):
             connection.stop()
 

@@ -4,22 +4,22 @@
     does
             {"document": name, "signature": name}   a provisioning file and its signature, beside the order
 
-    <data_dir>/config/passevue.toml          the configuration; passevue.toml.previous the one before
+    <data_dir>/config/passevue.toml          the configuration
     <data_dir>/config/provisioning.pub       whose signature counts
     <data_dir>/config/provisioning.json      number of what is in place
     <data_dir>/config/done-configure.json    {"id", "ok", "code", "hint", "at"}: what the page shows
 
-Rules: checked whole before anything changes, as `passevue config check` checks; keys are encrypted before anything
-changes too; then files, then keys, then the configuration by rename, then its number: what was cut by power may be
-given again. What was there is kept. The upload goes away, whatever came of it: it may hold keys. Written to the
-audit trail before it happens.
+Rules: checked whole before anything changes, as `passevue config check` checks, and on an appliance for what its page
+cannot do without (`appliance`); keys are encrypted before anything changes too; then all is put in place as one
+(`placing`), and what power cut short is finished at the next start. One order a run: it leaves the folder before it is
+carried out, and systemd comes back for the next. The upload goes away, whatever came of it: it may hold keys. Written
+to the audit trail before it happens.
 """
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,13 +29,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from passevue import config
 from passevue.config_check import contradictions
-from passevue.durable import sync_folder
 from passevue.errors import BoxError, Refused, StoreError, TrustError, Unreadable
-from passevue.provision import package
+from passevue.provision import appliance, package, placing
 from passevue.provision.package import Package
-from passevue.shared import make_folder
+from passevue.provision.placing import CONFIGURATION, NUMBER, Placing
 from passevue.update.machine import Machine
-from passevue.update.orders import Order, Orders, Wish
+from passevue.update.orders import DOCUMENTS, Order, Orders, Wish
 from passevue.update.row_file import write_synced
 
 DATA_DIR = Path("/var/lib/passevue")
@@ -87,7 +86,7 @@ def _trust(key: Ed25519PublicKey, order: Order, desk: Desk) -> None:
         hint = "Ce boîtier est déjà à un centre. Pour le confier à un autre, effacez-le."
         raise Refused("claimed", "a key is trusted already", hint=hint)
     desk.trace("provisioning-key", order.by, "")
-    _put(desk, "provisioning.pub", package.key_pem(key))
+    placing.put(desk.key_file, package.key_pem(key), desk.group)
 
 
 def _configure(order: Order, orders: Orders, desk: Desk) -> None:
@@ -96,61 +95,59 @@ def _configure(order: Order, orders: Orders, desk: Desk) -> None:
     package.verify(document, signature, _trusted(desk))
     found = package.read(document)
     package.check(found, number_in_place(desk.data_dir), desk.machine.serial)
-    check(found, desk.folder)
+    check(found, desk)
     desk.trace("configuration", order.by, f"number {found.number}")
     put_in_place(found, desk)
 
 
-def check(found: Package, folder: Path) -> None:
-    """As `passevue config check`, but for the files, which are not there yet.
+def check(found: Package, desk: Desk) -> None:
+    """As `passevue config check`, but that its files lie in the package or in place already, and their end is not
+    looked at: the clock of a new box may be wrong.
 
     Raises:
         ConfigError: the first thing that is wrong.
     """
-    read = config.parse(found.configuration, folder / "passevue.toml", {})
+    handed = {"CREDENTIALS_DIRECTORY": str(appliance.HANDED)}
+    read = config.parse(found.configuration, desk.folder / "passevue.toml", handed)
     wrong = read if isinstance(read, list) else list(contradictions(read))
+    if not wrong and not isinstance(read, list) and desk.machine.is_appliance:
+        wrong = list(appliance.wrong(found, read, desk.data_dir))
     if wrong:
         raise wrong[0]
 
 
 def put_in_place(found: Package, desk: Desk) -> None:
-    """Raises: StoreError."""
-    sealed = list(_sealed(found, desk))
-    for name, content in found.files.items():
-        _put(desk, name, content)
-    for aside, key in sealed:
-        _put_key(aside, key)
-    place = desk.folder / "passevue.toml"
-    if place.exists():
-        _put(desk, "passevue.toml.previous", place.read_bytes())
-    _put(desk, "passevue.toml", found.configuration.encode())
-    _put(desk, "provisioning.json", json.dumps({"number": found.number}).encode())
-    for name in ("first.key", "first.crt"):  # the first page's own: its time is over (CERT-02)
-        (desk.data_dir / "page" / name).unlink(missing_ok=True)
+    """Raises: StoreError: nothing has changed, or the next start goes on with it."""
+    new = Placing(desk.data_dir, desk.group)
+    try:
+        _gather(found, desk, new)
+        new.decide()
+    except (StoreError, OSError):
+        with suppress(StoreError):
+            new.give_up()
+        raise
+    finish(desk)
 
 
-def _sealed(found: Package, desk: Desk) -> Iterator[tuple[Path, Path]]:
-    """Each key, encrypted: where it lies now, and where it is to lie. Aside is outside the zone's own folder: systemd
-    hands a zone whatever is in there, and does not start one that has something else among its keys.
-    """
+def _gather(found: Package, desk: Desk, new: Placing) -> None:
+    new.begin()
     for zone, keys in found.keys.items():
         for name, content in keys.items():
-            aside = desk.credentials / f"{zone}-{name}.new"
-            desk.seal(f"key_{name}", content, aside)
-            yield aside, desk.credentials / zone / name
+            desk.seal(f"key_{name}", content, new.room(f"credentials/{zone}/{name}"))
+    for name, content in found.files.items():
+        new.add(f"config/{name}", content)
+    new.add(CONFIGURATION, found.configuration.encode())
+    new.add(NUMBER, json.dumps({"number": found.number}).encode())
 
 
-def _put_key(aside: Path, key: Path) -> None:
-    """Raises: StoreError."""
-    try:
-        make_folder(key.parent)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(key)
-        sync_folder(key.parent)
-    except OSError as err:
-        hint = "Le disque du boîtier n’accepte pas l’écriture."
-        raise StoreError(f"a key cannot be put in place: {err.strerror}", hint=hint) from err
+def finish(desk: Desk) -> None:
+    """What was decided and is not in place yet. Raises: StoreError."""
+    new = Placing(desk.data_dir, desk.group)
+    waited = new.waits
+    new.finish()
+    if waited:
+        for name in ("first.key", "first.crt"):  # the first page's own: its time is over (CERT-02)
+            (desk.data_dir / "page" / name).unlink(missing_ok=True)
 
 
 def number_in_place(data_dir: Path) -> int:
@@ -183,13 +180,6 @@ def _read(orders: Orders, name: str, most: int) -> bytes:
     return data
 
 
-def _put(desk: Desk, name: str, content: bytes) -> None:
-    path = desk.folder / name
-    write_synced(path, content, 0o640)
-    if desk.group >= 0:
-        os.chown(path, -1, desk.group)
-
-
 def answer(data_dir: Path, wish: Wish, order: Order, error: BoxError | None) -> None:
     """What came of an order, for the page."""
     told = {
@@ -219,15 +209,23 @@ def seal(name: str, content: bytes, target: Path) -> None:
 
 
 def work(data_dir: Path, desk: Desk, trusted: tuple[int, ...], now: datetime) -> int:
-    """One order, if there is one. The exit code."""
+    """What power cut short; then one order, if there is one. The exit code."""
     orders = Orders(data_dir, trusted)
     try:
-        order = orders.take(Wish.CONFIGURE, now, carried_out(data_dir, Wish.CONFIGURE))
+        finish(desk)
+    except (StoreError, OSError) as err:
+        print(f"configure: {err}", file=sys.stderr)  # a new configuration may take its place
+    with suppress(OSError):
+        orders.sweep((), DOCUMENTS)
+    try:
+        order = orders.claim(Wish.CONFIGURE, now, carried_out(data_dir, Wish.CONFIGURE))
     except (TrustError, Unreadable) as err:
         print(f"configure: {err}", file=sys.stderr)
         return 1
-    if order is None:
-        return 0
+    return 0 if order is None else _work(order, orders, desk)
+
+
+def _work(order: Order, orders: Orders, desk: Desk) -> int:
     failed: BoxError | None = None
     try:
         carry_out(order, orders, desk)
@@ -244,7 +242,7 @@ def work(data_dir: Path, desk: Desk, trusted: tuple[int, ...], now: datetime) ->
             with suppress(OSError, TrustError, Unreadable):
                 orders.open(order.text(name)).close()  # a name of ours, and no link
                 (orders.folder / order.text(name)).unlink()
-    answer(data_dir, Wish.CONFIGURE, order, failed)
+    answer(desk.data_dir, Wish.CONFIGURE, order, failed)
     return 1 if failed else 0
 
 

@@ -18,6 +18,7 @@ Rules kept here:
   a whole one is not, since somebody may have read it (the notary signs for it), unless the disk says that it did not
   sync it;
 - another zone may lay anything in the folder: what is no plain file is not opened, and what a link names not touched;
+  the lock is waited for `LOCK_S` and no longer, and of a torn end no more than `MAX_TORN_BYTES` is read;
 - records that wait at the same moment share one sync;
 - what was noted and could not be written is kept, within `MAX_WAITING`, and written when the disk takes it again; who
   asked for a record and was told no may still find it written, never the other way round.
@@ -28,6 +29,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +46,10 @@ from passevue.status.audit import Event, to_xml
 MAX_FILE_BYTES = 16 << 20  # some 15,000 records: a week of a busy centre, still opened by any editor
 MAX_RECORD_BYTES = 1 << 20
 MAX_WAITING = 10_000  # records not yet on the disk; more means that the disk has stopped
+MAX_TORN_BYTES = 4 << 20  # set aside of a torn end: half a record, with room for what a cut adds; never read at once
 LOCK = "lock"
+LOCK_S = 10.0  # whoever holds the lock writes or reads one file: a zone that keeps it stops nobody for longer
+LOCK_PAUSE_S = 0.02
 START = "0" * 64
 WRITE_TIMEOUT_S = 30.0
 RETRY_S = 1.0  # after a write that failed, whatever is asked meanwhile
@@ -183,7 +188,7 @@ class AuditTrail:
         """Write and sync `records`; the new head. Blocks.
 
         Raises:
-            TrailRefused: not all of them count; the OSError of the disk is its cause.
+            TrailRefused: not all of them count; the OSError of the disk, or of a lock that others keep, is its cause.
             OSError, StoreError: none does.
         """
         make_folder(self._folder)
@@ -234,7 +239,7 @@ def verify(folder: Path, progress: Callable[[int], None] = lambda done: None) ->
     Nobody writes while the last file is read: half a record there is one that was cut.
 
     Raises:
-        OSError: what is there cannot be read.
+        OSError: what is there cannot be read, or somebody keeps the lock (TimeoutError).
     """
     wrong: list[str] = []
     head = Head()
@@ -316,13 +321,16 @@ def _read_end(path: Path, whole: int, head: Head) -> tuple[Path, int, Head]:
 
 
 def _set_torn_aside(path: Path, file: BinaryIO, whole: int) -> None:
-    """It never counted, so that a disk without room for it a second time does not keep the trail from going on."""
+    """It never counted, so that a disk without room for it a second time does not keep the trail from going on; nor
+    does one that a zone has made as long as it likes: its first `MAX_TORN_BYTES` say what it was.
+    """
     file.seek(whole)
-    torn, aside = file.read(), path.with_suffix(f".{whole}.torn")
-    log.warning("audit_record_torn", bytes=len(torn))
+    aside = path.with_suffix(f".{whole}.torn")
+    log.warning("audit_record_torn", bytes=os.fstat(file.fileno()).st_size - whole)
     try:
         with open(open_plain(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as copy:
-            copy.write(torn)
+            while copy.tell() < MAX_TORN_BYTES and (piece := file.read(64 << 10)):
+                copy.write(piece)
             copy.flush()
             os.fdatasync(copy.fileno())
     except OSError:
@@ -363,7 +371,10 @@ def _append(path: Path, data: bytes, *, create: bool = False) -> tuple[int, OSEr
 def _locked(folder: Path) -> Iterator[None]:
     handle = open_shared(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            _lock(handle, fcntl.LOCK_EX)
+        except TimeoutError as err:
+            raise TrailRefused(0, str(err)) from err
         yield
     finally:
         os.close(handle)
@@ -378,10 +389,22 @@ def _standing_still(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        _lock(handle, fcntl.LOCK_SH)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, kind: int) -> None:
+    """Raises: TimeoutError: others keep it. OSError."""
+    end = time.monotonic() + LOCK_S
+    while True:
+        try:
+            return fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise TimeoutError("the lock of the audit trail is kept by somebody") from None
+            time.sleep(LOCK_PAUSE_S)
 
 
 def trail_files(folder: Path) -> list[Path]:

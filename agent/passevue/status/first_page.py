@@ -1,12 +1,13 @@
-"""The page of a box without a configuration: who takes charge of it, its configuration, its recovery key. No session,
-no cookie.
+"""The page of a box without a configuration: who takes charge of it, its configuration, its recovery key, and erasing
+it, for who gave it a wrong key. No session, no cookie.
 
     GET  /                what box this is, and the next thing to do
     POST /claim           code of the screen, password, key of who may configure: once
     POST /key             site password and that key, where power went before it was trusted
     POST /configuration   site password, provisioning file and signature
     POST /recovery        site password; `show` or `noted`
-    GET  /health          200; /static/…
+    POST /erase           site password and the serial of this box
+    GET  /health          200, 503 where there should be another page; /static/…
 
 Every form carries the proof itself (the code, the password), so none can be sent by another page in somebody's name;
 all the same it must come from this page. Five failures pause an address. What is asked is left as an order
@@ -30,7 +31,7 @@ from aiohttp import web
 
 from passevue import __version__
 from passevue.errors import BoxError, Refused, StoreError
-from passevue.provision import package
+from passevue.provision import erase, package
 from passevue.provision.configure import TRUSTED
 from passevue.provision.recovery import SHOWN
 from passevue.status.attempts import Attempts
@@ -40,16 +41,15 @@ from passevue.status.form import Form, posted
 from passevue.status.front import asked, check_origin
 from passevue.status.listening import Place, listening
 from passevue.status.local_account import UNFIT, LocalAccount
-from passevue.status.machine_pages import DOCUMENT, answered
+from passevue.status.machine_pages import ANSWER_S, DOCUMENT, answered
 from passevue.status.page import our_names
 from passevue.status.page_templates import TEMPLATES
-from passevue.status.upload import receive
+from passevue.status.upload import forgotten, receive
 from passevue.status.view import STATIC
 from passevue.status.wiping import wipe
 from passevue.status.words import Language, pick
 from passevue.update.orders import Orders, Wish
 
-ANSWER_S = 20.0
 WITHIN_S = 60.0
 SITE = "site-admin"
 
@@ -65,6 +65,7 @@ class Box:
     data_dir: Path
     serial: str
     fingerprint: str
+    wrong: str = ""  # why this page is here in spite of a configuration
 
 
 class FirstPage:
@@ -110,6 +111,7 @@ class FirstPage:
         app.router.add_post("/key", self._give_key)
         app.router.add_post("/configuration", self._configure)
         app.router.add_post("/recovery", self._recovery)
+        app.router.add_post("/erase", self._erase)
         return app
 
     @web.middleware
@@ -126,7 +128,9 @@ class FirstPage:
     # --- what is shown
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
+        wrong = bool(self._box.wrong)
+        text, status = ("no usable configuration\n", 503) if wrong else ("ok\n", 200)
+        return web.Response(text=text, status=status, headers={"Cache-Control": "no-store"})
 
     async def _static(self, request: web.Request) -> web.Response:
         for file in STATIC.values():
@@ -136,7 +140,7 @@ class FirstPage:
         raise web.HTTPNotFound
 
     async def _show(self, request: web.Request) -> web.Response:
-        return await self._page(request)
+        return await self._page(request, ("act", self._box.wrong) if self._box.wrong else None)
 
     async def _page(self, request: web.Request, notice: Notice | None = None, recovery: str = "") -> web.Response:
         lang = language(request)
@@ -150,6 +154,7 @@ class FirstPage:
             fingerprint=_grouped(self._box.fingerprint), claimed=await self._account.claimed(),
             trusted=await asyncio.to_thread((self._box.data_dir / TRUSTED).exists),
             notice={"tone": notice[0], "text": notice[1]} if notice else None, recovery=recovery,
+            erasing=request.path == "/erase",
         )  # fmt: skip
         headers = {"Cache-Control": "no-store", "Content-Security-Policy": FORM_POLICY, "Vary": "Accept-Language"}
         return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
@@ -185,7 +190,8 @@ class FirstPage:
         try:
             self._may_try(request)
             values = await self._received(request)
-            await self._ordered(Wish.CONFIGURE, values)
+            async with forgotten(self._orders, values):
+                await self._ordered(Wish.CONFIGURE, values)
         except BoxError as err:
             return await self._page(request, ("act", err.hint or _FAILED))
         told = _said(
@@ -206,6 +212,18 @@ class FirstPage:
             return await self._page(request, ("act", err.hint or _FAILED))
         told = _said(request, "La clé est oubliée.", "The key is forgotten.") if act == "noted" else ""
         return await self._page(request, ("fine", told) if told else None, key)
+
+    async def _erase(self, request: web.Request) -> web.StreamResponse:
+        try:
+            async with posted(request, ("password",)) as form:
+                typed = form.text("serial", 60)
+                await self._proved(request, form.secret("password"))
+            erase.check(typed, self._box.serial)
+            await asyncio.to_thread(self._orders.put, Wish.ERASE, SITE, self._clock(), {"serial": typed})
+        except BoxError as err:
+            return await self._page(request, ("act", err.hint or _FAILED))
+        told = _said(request, "Le boîtier s’efface et redémarre.", "The box erases itself and restarts.")
+        return await self._page(request, ("fine", told))
 
     async def _received(self, request: web.Request) -> dict[str, str]:
         """The uploaded files among the orders. Raises: BoxError."""

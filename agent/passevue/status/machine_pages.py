@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from passevue.errors import BoxError, Refused, StoreError
-from passevue.provision import package
+from passevue.provision import erase, package
 from passevue.provision.configure import number_in_place
 from passevue.provision.recovery import SHOWN
 from passevue.status import audit
@@ -33,7 +33,7 @@ from passevue.status.people_view import machine as machine_view
 from passevue.status.roles import Role
 from passevue.status.session import Session
 from passevue.status.sign_in import SignIn, Trail
-from passevue.status.upload import Wanted, receive
+from passevue.status.upload import Wanted, forgotten, receive
 from passevue.status.visitor import Cookie, place_of
 from passevue.update.journey import OVER, Row, State
 from passevue.update.orders import Orders, Wish
@@ -43,9 +43,11 @@ from passevue.update.words import sentence
 HOME = "/site/machine"
 BUNDLE_S = 1800.0
 DOCUMENT_S = 60.0
-ANSWER_S = 20.0
+ANSWER_S = 130.0
+"""Beyond what systemd gives the root programs (TimeoutStartSec=): who hears that nothing came may ask again."""
+NO_ANSWER = "Le boîtier n’a pas répondu à temps. Ne le coupez pas : attendez cinq minutes, puis recommencez."
 UNKNOWN = "L’état de la mise à jour ne se lit pas : prévenez votre support."
-BUNDLE = {"bundle": Wanted(".raucb", 1 << 30, "Ce fichier est trop gros pour une mise à jour.")}
+BUNDLE = {"bundle": Wanted(".raucb", 1 << 30, "Ce fichier est trop gros pour une mise à jour.", 0o640)}
 DOCUMENT = {
     "document": Wanted(".toml", package.MAX_BYTES, "Ce fichier est trop gros pour une configuration."),
     "signature": Wanted(".sig", package.MAX_SIGNATURE, "Ce fichier n’est pas une signature."),
@@ -89,6 +91,7 @@ class MachinePages:
         row, said = await asyncio.to_thread(self._swept)
         shown = {
             "update": {"sentence": said, "waits": row.state is State.WAITING, "busy": row.state not in OVER,
+                       "written": row.writes > 0,
                        "wrong": row.state in (State.FAILED, State.UNDONE), "detail": row.detail, "code": row.code,
                        "deadline": row.deadline, "postponed": row.postponed},
             "number": await asyncio.to_thread(number_in_place, self._desk.data_dir),
@@ -133,7 +136,8 @@ class MachinePages:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._told(request, session):
             _, names = await receive(request, self._orders, DOCUMENT, self._ours(request), DOCUMENT_S)
-            await self._answered(Wish.CONFIGURE, session, request, names)
+            async with forgotten(self._orders, names):
+                await self._answered(Wish.CONFIGURE, session, request, names)
             session.notice = ("configuration-placed", {})
         raise see_other(request, HOME)
 
@@ -154,9 +158,7 @@ class MachinePages:
         async with self._front.form(request, Cookie.SESSION, HOME, ("password",)) as form, self._told(request, session):
             typed = form.text("serial", 60)
             await self._proved(request, session, form.secret("password"))
-            if "".join(typed.upper().replace("-", "").split()) != self._desk.serial.replace("-", ""):
-                hint = "Ce n’est pas le numéro de ce boîtier : rien n’a été effacé."
-                raise Refused("serial", "not this box's serial", hint=hint)
+            erase.check(typed, self._desk.serial)
             await self._order(Wish.ERASE, session, request, {"serial": typed})
             session.notice = ("erasing", {})
         raise see_other(request, HOME)
@@ -235,7 +237,7 @@ async def answered(data_dir: Path, wish: Wish, order: str, within_s: float) -> N
                 return
             raise Refused(str(told.get("code", "")), "the machine refused", hint=str(told.get("hint", ""))[:500])
         await asyncio.sleep(0.2)
-    raise StoreError("nobody carried the order out", hint="Le boîtier ne répond pas : réessayez, ou redémarrez-le.")
+    raise StoreError("nobody carried the order out", hint=NO_ANSWER)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """A multipart form with files, read with bounds: texts first, then files, each straight to the disk among the orders.
 
 What is typed (a password, the token of the form) comes before the files and is checked before the first of them:
-nothing that a stranger sends is kept. What was begun and not finished is removed.
+nothing that a stranger sends is kept. What was begun and not finished is removed; so is what nobody carried out
+(`forgotten`).
 """
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -32,6 +34,7 @@ class Wanted:
     suffix: str
     most: int  # bytes
     too_large: str  # what a person reads
+    mode: int = 0o600  # 0640 where another zone reads it
 
 
 async def receive(
@@ -87,7 +90,7 @@ async def _text(part: BodyPartReader) -> bytearray:
 
 
 async def _kept(part: BodyPartReader, orders: Orders, wanted: Wanted) -> str:
-    path, file = await asyncio.to_thread(_begun, orders, wanted.suffix)
+    path, file = await asyncio.to_thread(_begun, orders, wanted)
     size = 0
     try:
         while chunk := await part.read_chunk(PIECE):
@@ -104,9 +107,9 @@ async def _kept(part: BodyPartReader, orders: Orders, wanted: Wanted) -> str:
     return path.name
 
 
-def _begun(orders: Orders, suffix: str) -> tuple[Path, IO[bytes]]:
+def _begun(orders: Orders, wanted: Wanted) -> tuple[Path, IO[bytes]]:
     try:
-        return orders.draft(suffix)
+        return orders.draft(wanted.suffix, wanted.mode)
     except OSError as err:
         raise StoreError(
             f"an upload cannot be kept: {err.strerror}", hint="Le disque n’accepte pas l’écriture."
@@ -132,6 +135,16 @@ def _ended(file: IO[bytes]) -> None:
 def _dropped(file: IO[bytes], path: Path) -> None:
     file.close()
     path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def forgotten(orders: Orders, names: Mapping[str, str]) -> AsyncIterator[None]:
+    """While in it, an error takes what was received with it: it may hold keys, and nobody comes for it any more."""
+    try:
+        yield
+    except BaseException:
+        await _forget(orders, names)
+        raise
 
 
 async def _forget(orders: Orders, names: Mapping[str, str]) -> None:

@@ -7,8 +7,10 @@ apply. Rules:
 - Only what has changed is the image's fault: what was already so before the update (`Noted`, written before the
   restart) is told and not held against it: a rule of the baseline that failed, a reader that was not there, a
   neighbour that did not answer. Nor is a neighbour that nobody has called since: at night it may be hours.
-- A failure that persists for ten minutes fails the gate; once all is well it must stay well for ten minutes when this
-  start is on trial. A start that is not on trial is looked at once and never restarted for.
+- A start has ten minutes to come up well, and on trial must then be well for ten minutes on end: what is found in the
+  first ten minutes may pass, what is found later fails the gate at the first look. A start that is not on trial is
+  done with at the first look that is well, and never restarted for.
+- On trial the baseline must have spoken: a version whose judge says nothing would never publish again.
 """
 
 import json
@@ -83,8 +85,9 @@ class Seen:
     listeners: Mapping[str, bool] = field(default_factory=dict)  # ris, modality: answers
     store: str = ""  # "" opens; else why not
     last_entry: int | None = None
-    failing_rules: tuple[str, ...] | None = None
-    neighbours_down: tuple[str, ...] = ()  # were called, and did not answer well
+    configured: bool = False  # the baseline is looked at
+    failing_rules: tuple[str, ...] | None = None  # None: not since this start
+    neighbours_down: Mapping[str, datetime] = field(default_factory=dict)  # were called and did not answer well: when
     readers: int | None = None
     memory_free: float = 1.0
     built_at: datetime | None = None
@@ -99,7 +102,7 @@ class Fault:
     seen: str
 
 
-def faults(seen: Seen, before: Noted) -> tuple[Fault, ...]:
+def faults(seen: Seen, before: Noted, *, on_trial: bool = True) -> tuple[Fault, ...]:
     """Everything that speaks against keeping this version."""
     found: list[Fault] = []
     if seen.units is None:
@@ -118,9 +121,8 @@ def faults(seen: Seen, before: Noted) -> tuple[Fault, ...]:
     if not seen.page:
         found.append(Fault("page", "does not answer"))
     found += [Fault("listeners", f"{name} does not answer") for name, alive in seen.listeners.items() if not alive]
-    found += _rules(seen, before)
-    gone = [name for name in before.neighbours_up if name in seen.neighbours_down]
-    found += [Fault("neighbours", f"{name} answered before the update") for name in gone]
+    found += _rules(seen, before, on_trial=on_trial)
+    found += [Fault("neighbours", f"{name} answered before the update") for name in _gone(seen, before)]
     if seen.readers is not None and seen.readers < before.readers:
         found.append(Fault("readers", f"{seen.readers} card readers, {before.readers} before"))
     if seen.built_at is not None and seen.now < seen.built_at:
@@ -132,10 +134,18 @@ def faults(seen: Seen, before: Noted) -> tuple[Fault, ...]:
     return tuple(found)
 
 
-def _rules(seen: Seen, before: Noted) -> list[Fault]:
+def _rules(seen: Seen, before: Noted, *, on_trial: bool) -> list[Fault]:
     if seen.failing_rules is None:
-        return []
+        return [Fault("baseline", "has not looked")] if on_trial and seen.configured else []
     return [Fault("baseline", rule) for rule in seen.failing_rules if rule not in before.failing_rules]
+
+
+def _gone(seen: Seen, before: Noted) -> list[str]:
+    """Neighbours that answered before the restart, and since did not."""
+    if not before.at:
+        return []
+    since, down = datetime.fromisoformat(before.at), seen.neighbours_down
+    return [name for name in before.neighbours_up if name in down and down[name] > since]
 
 
 @dataclass(frozen=True, slots=True)

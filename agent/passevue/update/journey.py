@@ -14,6 +14,8 @@ Rules (fleet.md § 6):
 - Which version runs after a restart says everything: the new one must prove itself, the old one means that it was
   undone.
 - Postponed at most three times by a day, never past the deadline. Cancelled only before anything is written.
+- RAUC is another service: what was cut, or failed at its last step, may start all the same. Then it is on its way
+  again, and must prove itself.
 """
 
 from dataclasses import dataclass, replace
@@ -45,7 +47,7 @@ class State(StrEnum):
     PROVING = "proving"  # the new version runs; the health gate looks
     DONE = "done"
     UNDONE = "undone"  # the old version came back
-    FAILED = "failed"  # refused, or could not be written: nothing changed
+    FAILED = "failed"  # refused, or could not be written: the old version goes on
 
 
 OVER = frozenset({State.IDLE, State.DONE, State.UNDONE, State.FAILED})
@@ -127,8 +129,8 @@ def begun(order: str, bundle: str, version: str, running: str, by: str, at: date
 
 def next_act(row: Row, facts: Facts, window: Window) -> Act:
     """What to do now."""
-    if row.state in (State.WAITING, State.WRITING) and facts.running == row.version:
-        return Act.PROVE  # power went after RAUC's last write and before our row
+    if _runs_unawaited(row, facts):
+        return Act.PROVE
     match row.state:
         case State.WAITING:
             return Act.WRITE if _may_write(row, facts.now, window) else Act.STAY
@@ -142,6 +144,15 @@ def next_act(row: Row, facts: Facts, window: Window) -> Act:
             return Act.FINISH if facts.gate == "passed" else Act.STAY
         case _:
             return Act.STAY
+
+
+def _runs_unawaited(row: Row, facts: Facts) -> bool:
+    """Whether the new version runs although no restart into it was announced: RAUC came to its end, our row did not."""
+    if not row.version or facts.running != row.version:
+        return False
+    if row.state in (State.IDLE, State.FAILED):
+        return row.version != row.version_before
+    return row.state in (State.WAITING, State.WRITING)
 
 
 def _may_write(row: Row, now: datetime, window: Window) -> bool:
@@ -197,11 +208,14 @@ def postponed(row: Row, now: datetime) -> Row:
 def cancelled(row: Row, now: datetime) -> Row:
     """
     Raises:
-        Refused: `not-waiting`: nothing waits, or writing has begun.
+        Refused: `not-waiting`: nothing waits, or writing has begun, were it only to be cut: RAUC may go on alone.
     """
-    if row.state is not State.WAITING:
+    if row.state is not State.WAITING or row.writes:
         hint = "Il n’y a rien à annuler : aucune mise à jour n’attend."
         if row.state not in OVER:
             hint = "Trop tard pour annuler : la mise à jour a commencé."
-        raise Refused("not-waiting", f"the update is {row.state}", hint=hint)
-    return Row(State.IDLE, since=now, code="602", detail="cancelled by a person", version=row.version, by=row.by)
+        raise Refused("not-waiting", f"the update is {row.state}, written {row.writes} times", hint=hint)
+    return Row(
+        State.IDLE, since=now, code="602", detail="cancelled by a person",
+        version=row.version, version_before=row.version_before, by=row.by,
+    )  # fmt: skip

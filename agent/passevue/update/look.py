@@ -7,6 +7,8 @@ folder.
 
 import asyncio
 import json
+import os
+import pwd
 import sqlite3
 import ssl
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from typing import Any
 
 from passevue.config import Config
 from passevue.errors import NetworkError
-from passevue.shared import read_shared
+from passevue.shared import read_owned, read_shared
 from passevue.update.bus import Bus
 from passevue.update.gate import Noted, Seen, Unit
 from passevue.update.machine import Machine, memory_available
@@ -33,7 +35,8 @@ MAX_JSON = 4 << 20
 ONE_PEERS = frozenset({"TLS-04"})  # its block is one peer's, not the box's
 LOOPBACK = "127.0.0.1"
 RECENT = timedelta(hours=1)
-CALLERS = frozenset({"ris", "modality"})  # status.neighbours
+CALLS = "national"  # the zone that calls neighbours, and is believed about them
+CALLED = frozenset({"dmp", "pacs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,19 @@ class Place:
     def ports(self) -> Mapping[str, int]:
         return {} if self.config is None else {"ris": self.config.ris.port, "modality": self.config.modality.port}
 
+    @property
+    def page_asks_for_certificates(self) -> bool:
+        """Whether who looks at the page must be known to it by a certificate, of which the gate has none."""
+        tls = None if self.config is None else self.config.page.tls
+        return tls is not None and tls.client_authority is not None
+
 
 async def look(place: Place, now: datetime, bus: Bus | None) -> Seen:
     """Everything once."""
     seen = await asyncio.to_thread(_files, place, now)
     alive = {name: await answers(port) for name, port in place.ports.items()}
-    return replace(seen, units=await units(place, bus), page=await page_answers(place.page_port), listeners=alive)
+    page = await page_answers(place.page_port, asks_for_certificates=place.page_asks_for_certificates)
+    return replace(seen, units=await units(place, bus), page=page, listeners=alive)
 
 
 def _files(place: Place, now: datetime) -> Seen:
@@ -64,8 +74,9 @@ def _files(place: Place, now: datetime) -> Seen:
         now=now,
         store=store_fault(place),
         last_entry=last_entry(place),
+        configured=place.config is not None,
         failing_rules=failing_rules(root, place.machine.boot_id),
-        neighbours_down=neighbours_down(place.data_dir),
+        neighbours_down=neighbours_down(place.data_dir, now),
         readers=readers(root),
         memory_free=memory_available(root),
         built_at=built_at(root),
@@ -120,10 +131,15 @@ async def answers(port: int, host: str = LOOPBACK, within_s: float = ANSWER_S) -
         return False
 
 
-async def page_answers(port: int, host: str = LOOPBACK) -> bool:
-    """Whether the page says that it is well, by https or http. Whose certificate it is does not matter on loopback."""
+async def page_answers(port: int, host: str = LOOPBACK, *, asks_for_certificates: bool = False) -> bool:
+    """Whether the page says that it is well, by https or http. Whose certificate it is does not matter on loopback.
+
+    A page that asks who looks for a certificate tells the gate nothing more: that it speaks TLS must do.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if asks_for_certificates:
+        return await _speaks_tls(context, port, host)
     for tls in (context, None):
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -135,6 +151,19 @@ async def page_answers(port: int, host: str = LOOPBACK) -> bool:
         except (OSError, TimeoutError, ssl.SSLError, ValueError):
             continue
     return False
+
+
+async def _speaks_tls(context: ssl.SSLContext, port: int, host: str) -> bool:
+    """Whether a process shakes hands there, or refuses to for want of a certificate (TLS 1.3 says so afterwards)."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+            with closing(writer):
+                return True
+    except ssl.SSLError as err:
+        return "CERTIFICATE_REQUIRED" in (err.reason or "")
+    except (OSError, TimeoutError):
+        return False
 
 
 def store_fault(place: Place) -> str:
@@ -178,38 +207,49 @@ def failing_rules(root: Path, boot_id: str) -> tuple[str, ...] | None:
 
 def neighbours_up(data_dir: Path, now: datetime) -> tuple[str, ...]:
     """Neighbours whose last word was a good one, within the hour."""
-    words = _last_words(data_dir).items()
-    return tuple(sorted(name for name, (at, good) in words if good and timedelta() <= now - at < RECENT))
+    words = _last_words(data_dir, now).items()
+    return tuple(sorted(name for name, (at, good) in words if good and now - at < RECENT))
 
 
-def neighbours_down(data_dir: Path) -> tuple[str, ...]:
-    """Those that we called and whose last word was a bad one. Who calls us may be silent, or send nonsense: no fault of
-    a version.
+def neighbours_down(data_dir: Path, now: datetime) -> dict[str, datetime]:
+    """Those whose last word was a bad one, and when it was."""
+    return {name: at for name, (at, good) in sorted(_last_words(data_dir, now).items()) if not good}
+
+
+def _last_words(data_dir: Path, now: datetime) -> dict[str, tuple[datetime, bool]]:
+    """When each neighbour that we call last spoke, and whether well. Who calls us may be silent, or send nonsense: no
+    fault of a version.
+
+    Believed from the zone that calls them alone: all zones write in that folder, and whoever has taken one of them
+    would have every version undone, the one that evicts it included.
     """
-    words = _last_words(data_dir).items()
-    return tuple(sorted(name for name, (_, good) in words if not good and name not in CALLERS))
-
-
-def _last_words(data_dir: Path) -> dict[str, tuple[datetime, bool]]:
-    """When each last spoke, and whether well. A zone begins its file anew: who has not spoken since is not in it."""
     latest: dict[str, tuple[datetime, bool]] = {}
-    for path in sorted((data_dir / "status").glob("neighbours-*.json")):
-        rows = _json(path)
-        for row in rows if isinstance(rows, list) else ():
-            if isinstance(row, dict):
-                good, bad = _time(row.get("ok_at")), _time(row.get("failed_at"))
-                name, at = str(row.get("neighbour")), max((each for each in (good, bad) if each), default=None)
-                if at is not None and (name not in latest or at > latest[name][0]):
-                    latest[name] = (at, at == good)
+    rows = _json(data_dir / "status" / f"neighbours-{CALLS}.json", user_of(CALLS))
+    for row in rows if isinstance(rows, list) else ():
+        name = str(row.get("neighbour")) if isinstance(row, dict) else ""
+        if name in CALLED:
+            good, bad = _time(row.get("ok_at"), now), _time(row.get("failed_at"), now)
+            at = max((each for each in (good, bad) if each), default=None)
+            if at is not None:
+                latest[name] = (at, at == good)
     return latest
 
 
-def _time(told: object) -> datetime | None:
+def user_of(zone: str) -> int:
+    """Whose files those of a zone are; `zones.part` says the same: this stage does not see that one."""
+    try:
+        return pwd.getpwnam(f"passevue-{zone}").pw_uid
+    except KeyError:
+        return os.geteuid()
+
+
+def _time(told: object, now: datetime) -> datetime | None:
+    """None for one that has not come yet, too."""
     try:
         found = datetime.fromisoformat(str(told))
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    return found if found.tzinfo is not None and found <= now else None
 
 
 def readers(root: Path = Path("/")) -> int:
@@ -248,8 +288,9 @@ def _writes(data_dir: Path) -> bool:
     return True
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, owner: int | None = None) -> Any:
+    """`owner`: who alone may have written it."""
     try:
-        return json.loads(read_shared(path, MAX_JSON))
+        return json.loads(read_shared(path, MAX_JSON) if owner is None else read_owned(path, MAX_JSON, owner))
     except (OSError, ValueError, RecursionError):
         return None

@@ -10,6 +10,7 @@ Rules:
   itself), that it is a regular file with one name, and that nobody but its owner may write it.
 - An order is carried out once (by its id), and only when it is young: what lay there since before a power cut is not
   surprising anybody.
+- A configuration that was uploaded may hold keys: its owner's alone (0600), and gone with its order.
 """
 
 import json
@@ -19,6 +20,7 @@ import stat
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -32,6 +34,7 @@ from passevue.update.row_file import write_synced
 FOLDER = "orders"
 MAX_BYTES = 64 << 10
 YOUNG = timedelta(minutes=10)
+DOCUMENTS = (".toml", ".sig")
 _NAME = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z._-]{0,80}", re.ASCII)
 
 
@@ -88,10 +91,28 @@ class Orders:
         except FileNotFoundError:
             return None
         with file:
-            order = _order_of(wish, file.read(MAX_BYTES + 1))
-        if order.id in seen or not timedelta(minutes=-1) < now - order.at < YOUNG:
+            return _fresh(_order_of(wish, file.read(MAX_BYTES + 1)), now, seen)
+
+    def claim(self, wish: Wish, now: datetime, seen: Collection[str]) -> Order | None:
+        """As `take`, for root, whom systemd starts while an order is there: it leaves the folder, whatever it is, and
+        the next one that comes is not taken for it.
+
+        Raises:
+            TrustError: it was written by somebody else, or cannot be moved. Unreadable: it is no order.
+        """
+        aside = self.folder / f"{wish}.taken"
+        try:
+            (self.folder / f"{wish}.json").replace(aside)
+        except FileNotFoundError:
             return None
-        return order
+        except OSError as err:
+            raise TrustError(f"an order cannot be taken: {err.strerror}") from err
+        try:
+            with self.open(aside.name) as file:
+                return _fresh(_order_of(wish, file.read(MAX_BYTES + 1)), now, seen)
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
 
     def open(self, name: str) -> IO[bytes]:
         """A file of the folder that one of those trusted put there.
@@ -116,28 +137,47 @@ class Orders:
             raise TrustError("an order that was not put there by the page or by root")
         return open(handle, "rb")
 
-    def draft(self, suffix: str) -> tuple[Path, IO[bytes]]:
+    def draft(self, suffix: str, mode: int = 0o600) -> tuple[Path, IO[bytes]]:
         """A new file for something that goes along with an order: its path, and the file, to be filled and synced.
+        `mode`: 0640 for what another zone reads.
 
         Raises:
             OSError: it cannot be made.
         """
         make_folder(self.folder)
         path = self.folder / f"{uuid.uuid4().hex}{suffix}"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        os.fchmod(handle, 0o640)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        os.fchmod(handle, mode)
         return path, open(handle, "wb")
 
-    def sweep(self, kept: Collection[str]) -> None:
+    def sweep(self, kept: Collection[str], suffixes: Collection[str] = (".raucb", *DOCUMENTS)) -> None:
         """Remove bundles and configurations that no order needs any more, and that are no longer young. Only by who put
-        them there.
+        them there, or by root.
         """
         if not self.folder.is_dir():
             return
         old = time.time() - 2 * YOUNG.total_seconds()
         for path in self.folder.iterdir():
-            if path.suffix in (".raucb", ".toml", ".sig") and path.name not in kept and path.stat().st_mtime < old:
+            if path.suffix in suffixes and path.name not in kept and path.stat().st_mtime < old:
                 path.unlink(missing_ok=True)
+
+    def clear(self, now: datetime) -> None:
+        """Remove configurations that no order needs which still waits. For who begins to take uploads: none is on its
+        way.
+        """
+        try:
+            order = self.take(Wish.CONFIGURE, now, ())
+        except (TrustError, Unreadable):
+            order = None
+        kept = {order.text("document"), order.text("signature")} if order is not None else set()
+        with suppress(OSError):  # the next start comes by again
+            for path in self.folder.iterdir():
+                if path.suffix in DOCUMENTS and path.name not in kept:
+                    path.unlink(missing_ok=True)
+
+
+def _fresh(order: Order, now: datetime, seen: Collection[str]) -> Order | None:
+    return None if order.id in seen or not timedelta(minutes=-1) < now - order.at < YOUNG else order
 
 
 def _order_of(wish: Wish, data: bytes) -> Order:

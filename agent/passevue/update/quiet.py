@@ -56,7 +56,7 @@ class Busy:
     """A zone's part: looks whether a pause is asked, and says what is under way meanwhile.
 
     Args:
-        counts: by what: open exchanges, tries under way.
+        counts: by what: open exchanges, tries under way. Asked on the loop: what they count lives there.
         pause: told to who takes things in, in the same process.
     """
 
@@ -77,11 +77,14 @@ class Busy:
     async def run(self) -> None:
         while True:
             if await asyncio.to_thread(self._pause.look):
-                await asyncio.to_thread(self.tell)
+                await self.tell()
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def tell(self) -> None:
-        found = {what: count() for what, count in self._counts.items()}
+    async def tell(self) -> None:
+        """Counts at once; the file is a thread's."""
+        await asyncio.to_thread(self._leave, {what: count() for what, count in self._counts.items()})
+
+    def _leave(self, found: Mapping[str, int]) -> None:
         told = {"at": self._clock().isoformat(), "busy": sum(found.values()), "what": found}
         try:
             make_folder(self._folder)

@@ -189,6 +189,8 @@ class Updater:
             detail=error.hint or error.message,
         )
         log.warning("update_refused", error_class=type(error).__name__, reason=error.message[:300])
+        if self._row.state is State.FAILED and self._row.writes:  # the one before may start all the same
+            failed = replace(failed, version=self._row.version, writes=self._row.writes, noted=self._row.noted)
         waits = replace(self._row, code=failed.code, detail=failed.detail)  # not lost for a wrong one, which is told
         await self._put(failed if self._row.state in OVER else waits)
         self._ways.tell("update-refused", order.by, f"{failed.code} {error.message[:200]}")
@@ -224,8 +226,10 @@ class Updater:
             await steps[act]()
 
     async def _write(self) -> None:
-        row = replace(self._row.at(State.WRITING, self._ways.clock()), writes=self._row.writes + 1, percent=0, step="")
-        await self._put(replace(row, boot_id=self._boot_id, code="", detail=""))
+        now = self._ways.clock()
+        noted = await asyncio.to_thread(self._ways.note, now)  # a restart that nobody announced may come first
+        row = replace(self._row.at(State.WRITING, now), writes=self._row.writes + 1, percent=0, step="")
+        await self._put(replace(row, boot_id=self._boot_id, code="", detail="", noted=noted.to_json()))
         self._ways.tell("update-writing", row.by, row.version)
         try:
             await self._installed(self._orders.folder / row.bundle)
@@ -304,7 +308,8 @@ class Updater:
 
     async def _prove(self) -> None:
         await self._end_pause()
-        await self._put(replace(self._row.at(State.PROVING, self._ways.clock()), pausing_since=None))
+        row = self._row.at(State.PROVING, self._ways.clock())
+        await self._put(replace(row, pausing_since=None, code="", detail=""))
         self._ways.tell("update-proving", self._row.by, self._row.version)
 
     async def _finish(self) -> None:

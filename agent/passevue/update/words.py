@@ -18,6 +18,7 @@ _CHECKS = {
     "store": "la file d’attente ne s’ouvre pas",
     "page": "la page ne répond pas",
     "listeners": "la réception du RIS ou des modalités ne répond pas",
+    "baseline: has not looked": "le contrôle des règles de sécurité n’a rien dit",
     "baseline": "une règle de sécurité n’est plus tenue",
     "neighbours": "un voisin qui répondait ne répond plus",
     "readers": "un lecteur de cartes a disparu",
@@ -37,5 +38,6 @@ def sentence(row: Row) -> str:
         told = f"La version {row.version} est reportée."
     elif row.state is State.WAITING and row.code:
         told = f"{told} Le dernier fichier envoyé a été refusé : {row.detail}"
-    why = _CHECKS.get(row.detail.partition(":")[0])
+    first = row.detail.partition(";")[0]
+    why = _CHECKS.get(first) or _CHECKS.get(first.partition(":")[0])
     return f"{told} Raison : {why}." if row.state is State.UNDONE and why else told

@@ -4,7 +4,7 @@ Gives the images to national: itself, when that is in the same process; by `zone
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,19 +58,19 @@ async def open_intake(ground: Ground, open_things: AsyncExitStack, *, alone: boo
         await images.run(lambda: published_studies(store))
 
     running.append(Running("images", keep_images))
-    running.append(Running("intake-busy", _busy(ground, mllp, dicom, pause).run))
+    counts = exchanges(mllp, dicom)
+    running.append(Running("intake-busy", Busy(config.box.data_dir, Part.INTAKE, counts, ground.clock, pause).run))
     return Intake(images, mllp, dicom, tuple(running))
 
 
-def _busy(ground: Ground, mllp: MllpServer, dicom: DicomServer, pause: Pause) -> Busy:
-    """Before a restart: connections end as they fall silent, and what is left is told."""
+def exchanges(mllp: MllpServer, dicom: DicomServer) -> Mapping[str, Callable[[], int]]:
+    """What `Busy` counts before a restart: connections end as they fall silent, and what is left is told."""
 
-    def exchanges() -> int:
+    def connections() -> int:
         mllp.hush()
         return mllp.connections
 
-    counts = {"mllp": exchanges, "dicom": lambda: dicom.associations}
-    return Busy(ground.config.box.data_dir, Part.INTAKE, counts, ground.clock, pause)
+    return {"mllp": connections, "dicom": lambda: dicom.associations}
 
 
 def _listeners(ground: Ground, images: Images, pause: Pause) -> tuple[MllpServer, DicomServer]:

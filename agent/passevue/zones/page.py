@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from passevue.baseline.rule import Function
-from passevue.errors import StoreError
+from passevue.config import Config
+from passevue.errors import ConfigError, StoreError
 from passevue.national.personal import Consents
 from passevue.national.psc_face import PscDoor
 from passevue.queue.store import Store
@@ -24,6 +25,7 @@ from passevue.status.page import Page
 from passevue.status.people import open_people
 from passevue.status.people_pages import People
 from passevue.update.machine import Machine
+from passevue.update.orders import Orders
 from passevue.zones.cards import FarCards
 from passevue.zones.ground import Ground, Running
 from passevue.zones.in_person import FarConsents
@@ -48,7 +50,12 @@ class PageZone:
 
 
 async def open_page(ground: Ground, desk: "CardDesk | None", national: "National | None", *, alone: bool) -> PageZone:
-    """`national` None: it is another process; `alone`: host is, and has the desk."""
+    """`national` None: it is another process; `alone`: host is, and has the desk.
+
+    Raises:
+        ConfigError: it cannot be opened, or nobody could sign in.
+    """
+    check(ground.config, Machine())
     cards: Cards | None = desk
     consents: Consents | None = national.in_person if national is not None else None
     psc: PscDoor | None = national.psc if national is not None else None
@@ -78,10 +85,21 @@ async def open_page(ground: Ground, desk: "CardDesk | None", national: "National
 
 def _machine(ground: Ground) -> Desk | None:
     """What the machine's own pages stand on, where this is an appliance."""
-    machine = Machine()
-    return (
-        Desk(ground.config.box.data_dir, machine.serial, ground.trail, ground.clock) if machine.is_appliance else None
-    )
+    machine, data_dir = Machine(), ground.config.box.data_dir
+    if not machine.is_appliance:
+        return None
+    Orders(data_dir).clear(ground.clock())
+    return Desk(data_dir, machine.serial, ground.trail, ground.clock)
+
+
+def check(config: Config, machine: Machine) -> None:
+    """
+    Raises:
+        ConfigError: `page.tls` is missing where every visitor comes from elsewhere: none could sign in, nor mend it.
+    """
+    if machine.is_appliance and config.page.tls is None:
+        hint = "La section [page.tls] manque : sans certificat, personne ne peut se connecter au boîtier."
+        raise ConfigError("page.tls", "is needed on an appliance: nobody could sign in", hint=hint)
 
 
 def _page(ground: Ground, people: People) -> Page:

@@ -2,20 +2,27 @@
 cryptsetup).
 """
 
+import fcntl
+import json
 import shutil
 import ssl
 import subprocess
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from passevue.errors import Refused, StoreError
 from passevue.provision import erase, recovery
+from passevue.provision.configure import Trace
 from passevue.provision.console import Screen, addresses, fingerprint, text, url
 from passevue.provision.first_certificate import context, first_certificate
+from passevue.status.audit_trail import AuditTrail
 from passevue.update.machine import Machine
-from passevue.update.orders import Order, Orders, Wish
+from passevue.update.orders import Orders, Wish
 
 NOW = datetime.now(UTC)
 TRIE = """Main:
@@ -94,6 +101,12 @@ def asked(tmp_path: Path, kept: Path, act: str) -> int:
     return recovery.work(tmp_path, kept, 0, lambda *told: None, NOW)
 
 
+def said(tmp_path: Path) -> str:
+    """What the page shows of the last order."""
+    told = json.loads((tmp_path / "config/done-recovery.json").read_text())
+    return f"{told['code']}: {told['hint']}"
+
+
 def test_the_recovery_key_is_shown_until_it_is_noted_and_then_nowhere(tmp_path: Path, kept: Path) -> None:
     for _ in range(2):
         assert asked(tmp_path, kept, "show") == 0
@@ -103,8 +116,40 @@ def test_the_recovery_key_is_shown_until_it_is_noted_and_then_nowhere(tmp_path: 
     assert not kept.exists()
     assert kept.parent.is_dir(), "the first boot makes no other"
     assert not (tmp_path / recovery.SHOWN).exists()
-    assert asked(tmp_path, kept, "show") == 1
+    for act in ("show", "noted"):
+        assert asked(tmp_path, kept, act) == 1
+        assert "déjà été notée" in said(tmp_path)
+
+
+def test_a_key_that_nobody_was_shown_is_not_forgotten(tmp_path: Path, kept: Path) -> None:
+    assert asked(tmp_path, kept, "noted") == 1
+    assert said(tmp_path).startswith("not-shown: Personne n’a encore vu")
+    assert kept.read_text() == KEY
+    assert asked(tmp_path, kept, "show") == 0
     assert asked(tmp_path, kept, "noted") == 0
+    assert not kept.exists()
+
+
+def test_a_key_that_could_not_be_wiped_is_not_said_to_be_forgotten(tmp_path: Path, kept: Path) -> None:
+    assert asked(tmp_path, kept, "show") == 0
+    kept.rename(tmp_path / "elsewhere")
+    kept.mkdir()  # opens for nobody to write
+    assert asked(tmp_path, kept, "noted") == 1
+    assert "n’a pas pu être oubliée" in said(tmp_path)
+    kept.rmdir()
+    (tmp_path / "elsewhere").rename(kept)
+    assert asked(tmp_path, kept, "noted") == 0, "asked again"
+    assert not kept.exists()
+    assert not (tmp_path / recovery.SHOWN).exists()
+
+
+def test_a_key_that_the_first_boot_did_not_make_is_not_said_to_be_noted(tmp_path: Path, kept: Path) -> None:
+    kept.unlink()
+    kept.parent.rmdir()
+    for act in ("show", "noted"):
+        assert asked(tmp_path, kept, act) == 1
+        assert said(tmp_path).startswith("none-made: ")
+        assert "Redémarrez" in said(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "root:x:0:0", KEY + "more", "a" * 1000])
@@ -119,7 +164,8 @@ def test_a_link_in_place_of_the_key_leads_nowhere(tmp_path: Path, kept: Path) ->
     kept.rename(tmp_path / "elsewhere")
     kept.symlink_to(tmp_path / "elsewhere")
     assert asked(tmp_path, kept, "show") == 1
-    assert asked(tmp_path, kept, "noted") == 0
+    (tmp_path / recovery.SHOWN).write_text(KEY)
+    assert asked(tmp_path, kept, "noted") == 1
     assert (tmp_path / "elsewhere").read_text() == KEY
 
 
@@ -127,23 +173,48 @@ def test_a_link_in_place_of_the_key_leads_nowhere(tmp_path: Path, kept: Path) ->
 
 
 class Removed:
+    """A partition table that says what it was asked for, and what the disk held then."""
+
     def __init__(self) -> None:
         self.partitions: list[Path] = []
+        self.found = b""
+        self.is_held = False
+
+    @contextmanager
+    def held(self, partition: Path) -> Iterator[None]:
+        self.is_held = True
+        yield
+        self.is_held = False
 
     def remove(self, partition: Path) -> None:
+        assert self.is_held
         self.partitions.append(partition)
+        self.found = partition.read_bytes()
+
+
+class Broken:
+    """One that can be neither held nor changed."""
+
+    def held(self, partition: Path) -> AbstractContextManager[None]:
+        raise RuntimeError("no disk")
+
+    def remove(self, partition: Path) -> None:
+        raise RuntimeError("no table")
+
+
+def ordered(folder: Path) -> None:
+    Orders(folder).put(Wish.ERASE, "site-admin", NOW, {"serial": "7F3A-90C1-22BE"})
 
 
 @pytest.mark.parametrize("typed", ["", "7F3A", "0000-0000-0000", "7F3A-90C1-22BF", "-"])
 def test_another_serial_erases_nothing(tmp_path: Path, typed: str) -> None:
-    order = Order(Wish.ERASE, "1", NOW, "site-admin", {"serial": typed})
     with pytest.raises(Refused, match="serial"):
-        erase.check(order, machine(tmp_path))
+        erase.check(typed, machine(tmp_path).serial)
 
 
 @pytest.mark.parametrize("typed", ["7F3A-90C1-22BE", "7f3a90c122be", " 7f3a 90c1 22be "])
 def test_the_serial_is_taken_as_people_type_it(tmp_path: Path, typed: str) -> None:
-    erase.check(Order(Wish.ERASE, "1", NOW, "x", {"serial": typed}), machine(tmp_path))
+    erase.check(typed, machine(tmp_path).serial)
 
 
 @pytest.mark.skipif(not shutil.which("cryptsetup"), reason="cryptsetup is missing")
@@ -158,7 +229,7 @@ def test_an_erased_partition_opens_with_no_key(tmp_path: Path) -> None:
     assert subprocess.run(["cryptsetup", "open", "--test-passphrase", "-d", secret, disk]).returncode == 0
     table, told = Removed(), []
     tools = erase.Tools(shutil.which("cryptsetup") or "", "/bin/false", "/bin/true")
-    Orders(tmp_path).put(Wish.ERASE, "site-admin", NOW, {"serial": "7F3A-90C1-22BE"})
+    ordered(tmp_path)
     code = erase.work(
         tmp_path,
         0,
@@ -170,41 +241,109 @@ def test_an_erased_partition_opens_with_no_key(tmp_path: Path) -> None:
         tools=tools,
     )
     assert (code, told, table.partitions) == (0, ["erase"], [disk])
+    assert table.found[: 16 << 20] == before, (
+        "the entry goes before the keys: what is cut then finishes at the next start"
+    )
     opened = subprocess.run(["cryptsetup", "open", "--test-passphrase", "-d", secret, disk], capture_output=True)
     assert opened.returncode != 0
     assert not any(disk.read_bytes()[: 16 << 20])
     assert b"LUKS" in before
 
 
-def test_an_audit_trail_that_takes_nothing_stops_no_erasure(tmp_path: Path) -> None:
-    def full(what: str, by: str, said: str) -> None:
-        raise StoreError("the audit trail takes nothing")
-
+def erased(tmp_path: Path, trace: Trace, trace_s: float = erase.TRACE_S) -> Removed:
+    """What the table was asked, by an erasure that went through to its end."""
     disk, table = tmp_path / "var.img", Removed()
     disk.write_bytes(b"LUKS" * 1000)
-    Orders(tmp_path).put(Wish.ERASE, "site-admin", NOW, {"serial": "7F3A-90C1-22BE"})
+    ordered(tmp_path)
     tools = erase.Tools("/bin/true", "/bin/true", "/bin/true")
     code = erase.work(
-        tmp_path, 0, full, NOW, table, machine=machine(tmp_path), partition=disk, tools=tools,
+        tmp_path, 0, trace, NOW, table, machine=machine(tmp_path), partition=disk, tools=tools,
+        trace_s=trace_s,
     )  # fmt: skip
     assert (code, table.partitions) == (0, [disk])
+    assert not any(disk.read_bytes())
+    return table
+
+
+@pytest.mark.parametrize("error", [StoreError("the audit trail takes nothing"), OSError(), MemoryError(), ValueError()])
+def test_an_audit_trail_that_takes_nothing_stops_no_erasure(tmp_path: Path, error: Exception) -> None:
+    def full(what: str, by: str, said: str) -> None:
+        raise error
+
+    erased(tmp_path, full)
+
+
+def traced(folder: Path) -> Trace:
+    """As on the machine (cli.root)."""
+
+    def trace(what: str, by: str, said: str) -> None:
+        AuditTrail(folder, "box").append([b"<erase/>"])
+
+    return trace
+
+
+def test_an_audit_trail_that_another_zone_holds_stops_no_erasure(tmp_path: Path) -> None:
+    AuditTrail(tmp_path / "audit", "box").append([b"<before/>"])
+    with (tmp_path / "audit/lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        erased(tmp_path, traced(tmp_path / "audit"))
+
+
+def test_a_huge_file_among_those_of_the_trail_stops_no_erasure(tmp_path: Path) -> None:
+    (tmp_path / "audit").mkdir()
+    with (tmp_path / "audit/audit-9999999999.log").open("wb") as file:
+        file.truncate(1 << 40)
+    erased(tmp_path, traced(tmp_path / "audit"))
+
+
+def stuck_on(event: Event) -> Trace:
+    def trace(what: str, by: str, said: str) -> None:
+        event.wait()
+
+    return trace
+
+
+def test_a_trail_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
+    stuck = Event()
+    try:
+        erased(tmp_path, stuck_on(stuck), trace_s=0.2)
+    finally:
+        stuck.set()
+
+
+def test_the_entry_goes_first_and_the_disk_is_held_until_the_restart(tmp_path: Path) -> None:
+    """What is cut after the first write is made anew by the next start; udev learns nothing that stops this program."""
+    disk, table = tmp_path / "var.img", Removed()
+    disk.write_bytes(b"LUKS" * 1000)
+    (tmp_path / "by-partlabel").symlink_to(disk)
+    steps = erase.steps(tmp_path / "by-partlabel", table, erase.Tools("/bin/true", "/bin/true", "/bin/true"))
+    assert next(steps) == "hold on the disk: done"
+    assert table.partitions == []
+    assert next(steps) == "partition entry: done"
+    (tmp_path / "by-partlabel").unlink()  # as udev would
+    assert (table.partitions, table.found) == ([disk], b"LUKS" * 1000)
+    told = [(said, table.is_held) for said in steps]
+    assert told == [(f"{what}: done", True) for what in ("key slots", "headers", "TPM", "disks", "restart")]
+    assert not any(disk.read_bytes())
+    assert not table.is_held
+
+
+def test_a_table_that_cannot_be_changed_does_not_stop_the_rest(tmp_path: Path) -> None:
+    disk = tmp_path / "var.img"
+    disk.write_bytes(b"LUKS" * 1000)
+    told = list(erase.steps(disk, Broken(), erase.Tools("/bin/true", "/bin/true", "/bin/true")))
+    assert told[:2] == ["hold on the disk: RuntimeError", "partition entry: RuntimeError"]
+    assert told[-2:] == [f"not all is done: {', '.join(told[:2])}", "restart: done"]
     assert not any(disk.read_bytes())
 
 
 def test_a_tool_that_is_missing_does_not_stop_the_rest(tmp_path: Path) -> None:
-    disk = tmp_path / "var.img"
-    disk.write_bytes(b"LUKS" * 1000)
-
-    class Broken:
-        def remove(self, partition: Path) -> None:
-            raise RuntimeError("no table")
-
-    tools = erase.Tools("/none/cryptsetup", "/none/tpm2_clear", "/bin/true")
-    told = list(erase.steps(disk, Broken(), tools))
-    missing, broken = "FileNotFoundError", "RuntimeError"
-    assert told[:3] == [f"key slots: {missing}", "headers: done", f"TPM: {missing}"]
-    assert told[3:] == [f"partition entry: {broken}", "restart: done"]
-    assert not any(disk.read_bytes())
+    tools, table = erase.Tools("/none/cryptsetup", "/bin/false", "/bin/true"), Removed()
+    told = list(erase.steps(tmp_path / "none", table, tools))
+    failed = ["partition entry: FileNotFoundError", "key slots: FileNotFoundError", "headers: FileNotFoundError",
+              "TPM: left with 1"]  # fmt: skip
+    assert told[1:5] == failed
+    assert told[5:] == ["disks: done", f"not all is done: {', '.join(failed)}", "restart: done"]
 
 
 def test_nothing_is_erased_without_an_order(tmp_path: Path) -> None:

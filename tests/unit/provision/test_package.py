@@ -90,7 +90,6 @@ def test_from_the_claim_to_the_second_configuration(tmp_path: Path) -> None:
     assert not (tmp_path / "page/first.key").exists()
     assert given_signed(tmp_path, document(8, example() + "\n# again\n")) == 0
     assert "# again" in (folder / "passevue.toml").read_text()
-    assert "# again" not in (folder / "passevue.toml.previous").read_text()
     assert configure.number_in_place(tmp_path) == 8
 
 
@@ -115,6 +114,9 @@ def test_what_power_cut_short_may_be_given_again(tmp_path: Path) -> None:
     (tmp_path / "config/provisioning.json").mkdir()  # takes no number: then the configuration is in place all the same
     assert given_signed(tmp_path, document(8, example() + "\n# eight\n")) == 1
     assert "# eight" in (tmp_path / "config/passevue.toml").read_text()
+    (tmp_path / "config/provisioning.json").rmdir()
+    assert configure.work(tmp_path, desk(tmp_path), (), NOW) == 0, "the next start goes on with it"
+    assert configure.number_in_place(tmp_path) == 8
 
 
 def test_a_key_that_cannot_be_encrypted_changes_nothing(tmp_path: Path) -> None:
@@ -163,7 +165,6 @@ def test_what_is_not_signed_newer_and_whole_changes_nothing(
     assert told(tmp_path)["ok"] is False
     assert why in str(told(tmp_path)["hint"])
     assert (tmp_path / "config/passevue.toml").read_bytes() == before
-    assert not (tmp_path / "config/passevue.toml.previous").exists()
 
 
 @pytest.mark.parametrize(
@@ -238,6 +239,63 @@ def test_an_order_is_carried_out_once_and_while_it_is_young(tmp_path: Path) -> N
     assert configure.work(tmp_path, desk(tmp_path), (), NOW) == 0
     assert configure.work(tmp_path, desk(tmp_path), (), NOW + timedelta(hours=1)) == 0
     assert not (tmp_path / "config/passevue.toml").exists()
+
+
+def test_an_order_that_comes_while_another_is_carried_out_is_not_lost(tmp_path: Path) -> None:
+    claimed(tmp_path)
+    key = "\n[keys.national]\n'auth.key' = 'secret'\n"
+    first, second = document(7) + key.encode(), document(8) + key.encode()
+    here, asked = desk(tmp_path), []
+
+    def seal(name: str, content: bytes, target: Path) -> None:
+        if not asked:  # somebody presses the button again
+            names = uploaded(tmp_path, second, KEY.sign(second))
+            asked.append(Orders(tmp_path).put(Wish.CONFIGURE, "site-admin", NOW, names).id)
+        target.write_bytes(b"sealed")
+
+    one = Orders(tmp_path).put(Wish.CONFIGURE, "site-admin", NOW, uploaded(tmp_path, first, KEY.sign(first)))
+    answered = []
+    while (tmp_path / "orders/configure.json").exists():  # PathExists= of passevue-configure.path
+        assert configure.work(tmp_path, Desk(tmp_path, here.machine, here.trace, seal), (), NOW) == 0
+        answered.append(told(tmp_path)["id"])
+    assert answered == [one.id, *asked]
+    assert configure.number_in_place(tmp_path) == 8
+    assert not [*(tmp_path / "orders").glob("*.toml"), *(tmp_path / "orders").glob("*.sig")], "it may hold keys"
+
+
+@pytest.mark.parametrize("left", ["{}", "not an order", '{"schema": 2}'])
+def test_what_is_no_order_does_not_start_the_program_for_ever(tmp_path: Path, left: str) -> None:
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders/configure.json").write_text(left)
+    (tmp_path / "orders/configure.json").chmod(0o640)
+    assert configure.work(tmp_path, desk(tmp_path), (), NOW) == 1
+    assert not list((tmp_path / "orders").iterdir())
+
+
+def test_uploads_are_their_owners_alone_and_do_not_stay(tmp_path: Path) -> None:
+    orders = Orders(tmp_path)
+    waits, lost = uploaded(tmp_path, document(), b"x"), uploaded(tmp_path, document(), b"x")
+    for name in map(str, waits.values()):
+        assert (tmp_path / "orders" / name).stat().st_mode & 0o777 == 0o600
+    orders.put(Wish.CONFIGURE, "site-admin", NOW, waits)
+    path, file = orders.draft(".raucb", 0o640)
+    file.close()
+    orders.clear(NOW)  # the page starts
+    left = {each.name for each in (tmp_path / "orders").iterdir()}
+    assert left == {"configure.json", path.name, *map(str, waits.values())}
+    assert not left & set(map(str, lost.values()))
+    orders.clear(NOW + timedelta(hours=1))  # nobody carries this order out any more
+    assert {each.name for each in (tmp_path / "orders").iterdir()} == {"configure.json", path.name}
+
+
+def test_the_root_program_removes_uploads_that_the_page_left_long_ago(tmp_path: Path) -> None:
+    names = [tmp_path / "orders" / str(name) for name in uploaded(tmp_path, document(), b"x").values()]
+    configure.work(tmp_path, desk(tmp_path), (), NOW)
+    assert all(path.exists() for path in names), "they may still be on their way"
+    for path in names:
+        os.utime(path, (0, 0))
+    configure.work(tmp_path, desk(tmp_path), (), NOW)
+    assert not any(path.exists() for path in names)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

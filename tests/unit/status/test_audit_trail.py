@@ -19,7 +19,15 @@ from structlog.testing import capture_logs
 
 from passevue.errors import StoreError
 from passevue.status.audit import box_started, person_acted
-from passevue.status.audit_trail import MAX_WAITING, RETRY_S, AuditTrail, TrailRefused, trail_files, verify
+from passevue.status.audit_trail import (
+    MAX_TORN_BYTES,
+    MAX_WAITING,
+    RETRY_S,
+    AuditTrail,
+    TrailRefused,
+    trail_files,
+    verify,
+)
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -264,6 +272,40 @@ async def test_a_record_that_nobody_waits_for_any_more_is_not_written(tmp_path: 
     async with running(trail):
         await asyncio.sleep(0)
     assert (await asyncio.to_thread(verify, tmp_path)).records == 1
+
+
+def test_a_lock_that_somebody_keeps_is_told_and_not_waited_for_for_ever(tmp_path: Path) -> None:
+    trail = AuditTrail(tmp_path, "box")
+    trail.append(_records(1))
+    with (tmp_path / "lock").open() as lock, ThreadPoolExecutor(2) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        written, read = pool.submit(trail.append, _records(1, 1)), pool.submit(verify, tmp_path)
+        with pytest.raises(TrailRefused, match="lock") as refused:
+            written.result(60)
+        assert refused.value.kept == 0
+        assert refused.value.hint
+        with pytest.raises(TimeoutError, match="lock"):
+            read.result(60)
+    assert trail.append(_records(1, 1)).number == 2
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (2, ())
+
+
+def _in_little_memory(folder: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
+    AuditTrail(folder, "box").append(_records(1, 2))
+
+
+@pytest.mark.parametrize("name", ["audit-0000000001.log", "audit-9999999999.log"])
+def test_an_end_without_end_is_cut_off_and_costs_no_record(tmp_path: Path, name: str) -> None:
+    AuditTrail(tmp_path, "box").append(_records(2))
+    with (tmp_path / name).open("ab") as file:
+        file.write(b"3 half a record")
+        file.truncate(1 << 40)
+    _in_a_process_of_its_own(_in_little_memory, tmp_path)
+    assert (verify(tmp_path).records, verify(tmp_path).wrong) == (3, ())
+    (torn,) = tmp_path.glob("*.torn")
+    assert torn.read_bytes().rstrip(b"\0") == b"3 half a record"
+    assert torn.stat().st_size == MAX_TORN_BYTES
 
 
 def test_a_folder_in_place_of_what_was_torn_keeps_nothing_from_going_on(tmp_path: Path) -> None:

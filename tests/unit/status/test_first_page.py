@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +23,7 @@ from passevue.provision.console import fingerprint
 from passevue.provision.first_certificate import context, first_certificate
 from passevue.status.first_page import Box, FirstPage
 from passevue.update.machine import Machine
+from passevue.update.orders import Order, Orders, Wish
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 PEM = package.key_pem(KEY.public_key()).decode()
@@ -181,8 +183,56 @@ async def test_what_is_wrong_with_a_configuration_is_told(site: Site) -> None:
     assert "Configuration en place" in await site.configure(content, KEY.sign(content))
 
 
+async def ordered(site: Site) -> Order | None:
+    return await asyncio.to_thread(Orders(site.folder).take, Wish.ERASE, datetime.now(UTC), ())
+
+
+SERIAL = "7F3A-90C1-22BE"
+
+
+async def test_who_gave_a_wrong_key_has_the_box_erased(site: Site) -> None:
+    assert 'action="/erase' not in await site.get()
+    assert "n’est pas le mot de passe" in await site.post("/erase", serial=SERIAL, password=PASSWORD)  # it is nobody's
+    await site.claim()
+    assert 'action="/erase' in await site.get()
+    assert "n’est pas le mot de passe" in await site.post("/erase", serial=SERIAL, password="un autre mot de passe")
+    refused = await site.post("/erase", serial="0000-0000-0000", password=PASSWORD)
+    assert "rien n’a été effacé" in refused
+    assert '<details id="erase" open>' in refused
+    assert (await site.post("/erase", origin="https://example.org", serial=SERIAL, password=PASSWORD)).startswith("403")
+    assert await ordered(site) is None
+    assert "s’efface et redémarre" in await site.post("/erase", serial=SERIAL.lower(), password=PASSWORD)
+    order = await ordered(site)
+    assert order is not None
+    assert (order.by, order.text("serial")) == ("site-admin", SERIAL.lower())
+
+
+async def test_before_the_key_is_trusted_the_box_can_be_erased_too(site: Site) -> None:
+    await site.claim()
+    await asyncio.to_thread((site.folder / "config/provisioning.pub").unlink)
+    assert 'action="/erase' in await site.get()
+    assert "s’efface et redémarre" in await site.post("/erase", serial=SERIAL, password=PASSWORD)
+    assert await ordered(site) is not None
+
+
+async def test_erasing_is_no_place_to_guess_the_password_at(site: Site) -> None:
+    await site.claim()
+    guess = partial(site.post, "/erase", serial=SERIAL, password="un autre mot de passe")
+    told = await asyncio.gather(*(guess() for _ in range(12)))
+    assert sum("n’est pas le mot de passe" in each for each in told) == 5
+    assert sum("Trop d’essais" in each for each in told) == 7
+    assert "Trop d’essais" in await site.post("/erase", serial=SERIAL, password=PASSWORD)
+    assert await ordered(site) is None
+
+
+async def test_a_key_that_nobody_saw_is_not_forgotten(site: Site) -> None:
+    await site.claim()
+    assert "Personne n’a encore vu" in await site.post("/recovery", password=PASSWORD, act="noted")
+    assert SECRET in await site.post("/recovery", password=PASSWORD, act="show")
+
+
 async def test_forms_of_other_pages_are_refused(site: Site) -> None:
-    for path in ("/claim", "/key", "/configuration", "/recovery"):
+    for path in ("/claim", "/key", "/configuration", "/recovery", "/erase"):
         assert (await site.post(path, origin="https://example.org", code=site.code)).startswith("403")
     assert (await site.post("/recovery", act="show")).startswith("200")  # no password: told, not done
 

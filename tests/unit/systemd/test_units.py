@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from passevue.provision.placing import Placing
+from passevue.status.machine_pages import ANSWER_S
 from passevue.update.machine import Machine
 from passevue.zones.meeting import Place
 from passevue.zones.part import Part
@@ -111,6 +113,33 @@ def test_settings_are_in_alphabetical_order(name: str) -> None:
         keys = [key for key, _ in settings(name, section)]
         first = ["Description"] if keys[:1] == ["Description"] else []
         assert keys == first + sorted(keys[len(first) :], key=str.lower), section
+
+
+def test_an_order_that_comes_while_its_program_runs_starts_it_again() -> None:
+    assert settings(f"{HERE}/passevue-configure.path", "Path") == [
+        ("PathExists", "/var/lib/passevue/orders/configure.json")
+    ]
+
+
+def test_who_asks_waits_longer_than_the_program_may_take() -> None:
+    for name in ("configure", "recovery"):
+        assert int(value(f"{HERE}/passevue-{name}.service", "Service", "TimeoutStartSec")) < ANSWER_S
+
+
+def test_a_placing_that_power_cut_short_is_finished_before_the_zones_start(tmp_path: Path) -> None:
+    unit = f"{HERE}/passevue-configure.service"
+    placing = Placing(tmp_path)
+    placing.begin()
+    placing.add("config/page.pem", b"new")
+    placing.decide()
+    assert placing.waits
+    wanted = [text for key, text in settings(unit, "Unit") if key == "ConditionPathExists"]
+    there = [(tmp_path / text.removeprefix("|/var/lib/passevue/")).exists() for text in wanted]
+    assert any(there), "any of them does"
+    assert all(text.startswith("|") for text in wanted)
+    assert set(value(unit, "Unit", "Before").split()) == set(ZONES)
+    assert "passevue-configuration.path" in value(unit, "Unit", "After"), "which starts the zones anew"
+    assert value(unit, "Install", "WantedBy") == "passevue.target"
 
 
 def _preset() -> list[str]:

@@ -7,6 +7,7 @@ import sqlite3
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,14 +19,20 @@ from passevue import config
 from passevue.baseline.engine import REPORT
 from passevue.baseline.places import RUNTIME
 from passevue.config_example import example
-from passevue.status.neighbours import Neighbour, Neighbours, write
+from passevue.intake.tls import listener_context
+from passevue.status.neighbours import CALLERS, Neighbour, Neighbours, write
 from passevue.update import look
 from passevue.update.bus import open_bus
 from passevue.update.gate import Noted, Seen, Standing, Unit, Word, after, faults
-from passevue.update.health import Gate, health_file, judge, read_health
+from passevue.update.health import Gate, health_file, judge, noted_for, read_health
+from passevue.update.journey import Row, State
 from passevue.update.look import Place
 from passevue.update.machine import Machine
+from passevue.update.row_file import RowFile
+from passevue.update.words import sentence
+from passevue.zones.part import Part, user_of
 from tests.peers.host_bus import HostBus
+from tests.peers.pki import Pki
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 WELL = {"now": NOW, "units": (Unit("passevue-page.service", "active"),), "page": True}
@@ -46,7 +53,8 @@ def seen(**changes: object) -> Seen:
         ({"store": "the queue does not open"}, "store"),
         ({"last_entry": 41}, "store"),
         ({"failing_rules": ("BOOT-01", "CERT-02")}, "baseline"),
-        ({"neighbours_down": ("DMP", "PACS")}, "neighbours"),
+        ({"failing_rules": None, "configured": True}, "baseline"),
+        ({"neighbours_down": {"DMP": NOW, "PACS": NOW}}, "neighbours"),
         ({"readers": 0}, "readers"),
         ({"memory_free": 0.01}, "memory"),
         ({"built_at": NOW + timedelta(days=1)}, "clock"),
@@ -56,14 +64,33 @@ def seen(**changes: object) -> Seen:
 )
 def test_each_check_speaks_for_itself(changes: dict[str, object], check: str) -> None:
     before = Noted((NOW - timedelta(minutes=3)).isoformat(), ("CERT-02",), ("DMP",), 1, 42, True)
-    sound = {"neighbours_down": ("PACS",), "readers": 1, "last_entry": 42, "failing_rules": ("CERT-02",)}
+    sound = {
+        "neighbours_down": {"PACS": NOW, "DMP": NOW - timedelta(minutes=4)},
+        "readers": 1,
+        "last_entry": 42,
+        "failing_rules": ("CERT-02",),
+    }
     assert faults(seen(**sound), before) == ()
     assert [fault.check for fault in faults(seen(**{**sound, **changes}), before)] == [check]
 
 
 def test_what_was_wrong_before_is_not_the_new_versions_fault() -> None:
-    before = Noted(failing_rules=("BOOT-01",), neighbours_up=(), readers=0)
-    assert faults(seen(failing_rules=("BOOT-01",), neighbours_down=("DMP",), readers=0), before) == ()
+    before = Noted(NOW.isoformat(), failing_rules=("BOOT-01",), neighbours_up=(), readers=0)
+    down = {"DMP": NOW + timedelta(minutes=1)}
+    assert faults(seen(failing_rules=("BOOT-01",), neighbours_down=down, readers=0), before) == ()
+
+
+def test_a_version_whose_judge_never_speaks_is_not_kept() -> None:
+    silent = seen(configured=True)
+    (fault,) = found = faults(silent, Noted())
+    assert (fault.check, fault.seen) == ("baseline", "has not looked")
+    standing = after(Standing(NOW), found, NOW + timedelta(minutes=9), on_trial=True)
+    assert standing.word is Word.LOOKING, "it is waited for"
+    assert after(standing, found, NOW + timedelta(minutes=10), on_trial=True).word is Word.FAILED
+    assert faults(silent, Noted(), on_trial=False) == ()
+    assert faults(seen(configured=False), Noted()) == (), "nobody has claimed the box: there is nothing to look at"
+    row = Row(State.UNDONE, version="1.5.0", version_before="1.4.2", detail=f"{fault.check}: {fault.seen}; x: y")
+    assert "n’a rien dit" in sentence(row)
 
 
 def _stand(looks: list[tuple[int, bool]], *, on_trial: bool) -> list[Word]:
@@ -138,6 +165,35 @@ async def test_a_page_is_well_when_it_says_so(tmp_path: Path) -> None:
         assert not await look.page_answers(ill)
         assert not await look.page_answers(odd)
     assert not await look.page_answers(plain)
+
+
+async def test_a_page_that_asks_for_certificates_is_well_when_it_speaks_tls(tmp_path: Path) -> None:
+    """The gate has none: such a box would never be updated."""
+    settings, tls = await asyncio.to_thread(_asking_page, tmp_path)
+    context = await asyncio.to_thread(listener_context, tls)
+    good = b"HTTP/1.1 200 OK\r\n\r\n"
+    here = Place(tmp_path, settings, Machine(tmp_path), 1)
+    assert here.page_asks_for_certificates
+    assert not Place(tmp_path, None, Machine(tmp_path), 1).page_asks_for_certificates
+    async with listener(good, context) as strict, listener(b"HTTP/1.1 400 No\r\n\r\n") as plain:
+        assert await look.page_answers(strict, asks_for_certificates=True)
+        assert not await look.page_answers(strict), "one that does not ask must say that it is well"
+        assert not await look.page_answers(plain, asks_for_certificates=True)
+        seen_there = await look.look(replace(here, page_port=strict), NOW, None)
+        assert seen_there.page
+        assert seen_there.configured
+    assert not await look.page_answers(strict, asks_for_certificates=True)
+
+
+def _asking_page(folder: Path) -> tuple[config.Config, config.Tls]:
+    settings = config.parse(example(), folder / "passevue.toml")
+    assert isinstance(settings, config.Config)
+    pki = Pki(folder / "pki")
+    paths = pki.server("box.test", ["127.0.0.1"])
+    tls = config.Tls(certificate=paths.certificate, key=paths.key, client_authority=pki.authority)
+    page = settings.page.model_copy(update={"tls": tls})
+    shut = [getattr(settings, name).model_copy(update={"port": 1}) for name in ("ris", "modality")]
+    return settings.model_copy(update={"page": page, "ris": shut[0], "modality": shut[1]}), tls
 
 
 async def test_a_listener_lives_when_it_hangs_up_too() -> None:
@@ -227,44 +283,97 @@ def test_rules_and_neighbours_are_read_from_what_others_left(tmp_path: Path) -> 
         7,
     ]
     (tmp_path / "status/neighbours-national.json").write_text(json.dumps(words))
-    (tmp_path / "status/neighbours-intake.json").write_text("}")
     at = datetime(2026, 11, 22, 3, 59, tzinfo=UTC)
     assert look.neighbours_up(tmp_path, at) == ("dmp",)
     assert look.neighbours_up(tmp_path, at + timedelta(minutes=1)) == (), "an hour ago is long ago"
-    assert look.neighbours_down(tmp_path) == ("pacs",)
+    assert look.neighbours_down(tmp_path, at) == {"pacs": datetime(2026, 11, 22, 3, tzinfo=UTC)}
+    (tmp_path / "status/neighbours-national.json").write_text("}")
+    assert look.neighbours_down(tmp_path, at) == {}
+
+
+def _word(name: object, ok_at: datetime | None, failed_at: datetime | None) -> dict[str, object]:
+    times = {"ok_at": ok_at, "failed_at": failed_at}
+    return {"neighbour": name, **{key: at.isoformat() if at else None for key, at in times.items()}}
+
+
+def _left(folder: Path, zone: str, *words: dict[str, object]) -> Path:
+    path = folder / "status" / f"neighbours-{zone}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(words))
+    return path
+
+
+@pytest.mark.parametrize("zone", ["intake", "page", "host", "odd", "national2"])
+def test_only_who_calls_a_neighbour_is_believed_about_it(tmp_path: Path, zone: str) -> None:
+    """Whoever has taken intake would have the version undone that evicts it."""
+    later = NOW + timedelta(minutes=5)
+    _left(tmp_path, "national", _word("dmp", NOW, None), _word("x", NOW, None), _word(["dmp"], NOW, None))
+    lie = [_word(name, None, later) for name in ("dmp", "pacs", "x", "psc")]
+    _left(tmp_path, zone, *lie, _word("y", NOW, None))
+    assert look.neighbours_up(tmp_path, NOW) == ("dmp",)
+    assert look.neighbours_down(tmp_path, later) == {}
+
+
+def test_a_word_that_has_not_come_yet_counts_for_nothing(tmp_path: Path) -> None:
+    path = _left(tmp_path, "national", _word("dmp", NOW, NOW + timedelta(days=3650)))
+    assert look.neighbours_down(tmp_path, NOW) == {}
+    assert look.neighbours_up(tmp_path, NOW) == ("dmp",)
+    path.chmod(0o660)
+    assert look.neighbours_up(tmp_path, NOW) == (), "another zone can have written it"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_word_in_another_zones_name_counts_for_nothing(tmp_path: Path) -> None:
+    path = _left(tmp_path, "national", _word("dmp", None, NOW))
+    assert look.neighbours_down(tmp_path, NOW) == {"dmp": NOW}
+    os.chown(path, 4321, -1)
+    assert look.neighbours_down(tmp_path, NOW) == {}
+
+
+def test_who_is_believed_is_who_calls() -> None:
+    assert set(look.CALLED) == set(Neighbour) - CALLERS
+    assert look.CALLS in look.ZONES
+    assert set(look.ZONES) == set(Part)
+    assert {look.user_of(part) for part in Part} == {user_of(part) for part in Part}
 
 
 def test_a_neighbour_that_nobody_has_called_since_the_restart_undoes_nothing(tmp_path: Path) -> None:
     """Each zone begins its file anew with the first word that it hears."""
+
+    (tmp_path / "status").mkdir()
+    (tmp_path / "status").chmod(0o2770)  # as on the appliance: all zones write there
+    later = NOW + timedelta(minutes=3)
 
     def told(*neighbours: Neighbour, bad: Neighbour | None = None) -> None:
         register = Neighbours(tmp_path / "status", "national")
         for neighbour in neighbours:
             register.heard(neighbour, "TD2.1a", NOW)
         if bad is not None:
-            register.failed(bad, "NetworkError", NOW)
+            register.failed(bad, "NetworkError", later)
         write(tmp_path / "status/neighbours-national.json", register.words())
 
     def judged(before: Noted) -> list[str]:
-        return [fault.seen for fault in faults(seen(neighbours_down=look.neighbours_down(tmp_path)), before)]
+        down = look.neighbours_down(tmp_path, later)
+        return [fault.seen for fault in faults(seen(now=later, neighbours_down=down), before)]
 
     told(Neighbour.DMP, Neighbour.PACS, Neighbour.RIS)
-    before = Noted(neighbours_up=look.neighbours_up(tmp_path, NOW))
-    assert before.neighbours_up == ("dmp", "pacs", "ris")
+    before = Noted(NOW.isoformat(), neighbours_up=look.neighbours_up(tmp_path, NOW))
+    assert before.neighbours_up == ("dmp", "pacs"), "who calls us may be silent"
     told(Neighbour.PACS)
     assert judged(before) == []
     told(Neighbour.PACS, bad=Neighbour.RIS)
     assert judged(before) == [], "a message that was not understood"
     told(Neighbour.PACS, bad=Neighbour.DMP)
     assert judged(before) == ["dmp answered before the update"]
+    assert judged(replace(before, at=later.isoformat())) == [], "it failed before the restart: the old version's word"
 
 
-@pytest.mark.parametrize("name", ["status/neighbours-odd.json", "run/passevue-baseline/report.json"])
+@pytest.mark.parametrize("name", ["status/neighbours-national.json", "run/passevue-baseline/report.json"])
 def test_a_pipe_that_another_zone_has_left_holds_nobody_up(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(parents=True)
     os.mkfifo(tmp_path / name)
     assert look.failing_rules(tmp_path, "boot-1") is None
-    assert look.neighbours_down(tmp_path) == ()
+    assert look.neighbours_down(tmp_path, NOW) == {}
 
 
 # --- the whole gate --------------------------------------------------------------------------------------------------
@@ -304,6 +413,19 @@ async def test_a_bad_start_on_trial_is_undone_when_something_would_start_instead
     assert await judge(gate(here)) == 0, "nothing to go back to: a page with a sentence is worth more"
     proved = await asyncio.to_thread(place, tmp_path, 1, "1.5.0", False)
     assert await judge(gate(proved, on_trial=False)) == 0
+
+
+async def test_what_was_noted_holds_only_the_version_on_trial(tmp_path: Path) -> None:
+    """A reader that was taken away months later is nobody's fault; what failed already stays excused."""
+    noted = Noted(NOW.isoformat(), ("CERT-02",), ("pacs",), 2, 42, True)
+    row = Row(State.DONE, version="1.5.0", noted=noted.to_json())
+    await asyncio.to_thread(RowFile(tmp_path).write, row)
+    trial = await asyncio.to_thread(place, tmp_path)
+    assert await asyncio.to_thread(noted_for, tmp_path, trial.machine) == noted
+    proved = await asyncio.to_thread(place, tmp_path, 1, "1.5.0", False)
+    assert await asyncio.to_thread(noted_for, tmp_path, proved.machine) == Noted(failing_rules=("CERT-02",))
+    other = await asyncio.to_thread(place, tmp_path, 1, "1.6.0")
+    assert await asyncio.to_thread(noted_for, tmp_path, other.machine) == Noted()
 
 
 async def test_a_machine_without_a_bus_is_not_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,24 @@ def test_power_that_went_before_written_was_noted_leaves_a_new_version_to_prove(
     assert next_act(row, facts(boot=boot, running="1.5.0"), NIGHT) is Act.PROVE
 
 
+@pytest.mark.parametrize("state", [State.IDLE, State.FAILED])
+def test_what_is_over_and_runs_all_the_same_must_prove_itself(state: State) -> None:
+    """RAUC came to its end after we had given up."""
+    row = begun(boot_id="one", writes=3).at(state, LATE)
+    assert next_act(row, facts(boot="two", running="1.5.0"), NIGHT) is Act.PROVE
+    assert next_act(row, facts(boot="two"), NIGHT) is Act.STAY
+    assert next_act(replace(row, version="1.4.2"), facts(boot="two"), NIGHT) is Act.STAY, "it ran before"
+    assert next_act(replace(row, version=""), facts(running=""), NIGHT) is Act.STAY
+
+
+def test_what_has_been_written_is_not_cancelled_even_when_it_was_cut() -> None:
+    with pytest.raises(Refused, match="not-waiting") as refused:
+        journey.cancelled(begun(writes=1), NOON)
+    assert "Trop tard" in str(refused.value.hint)
+    kept = journey.cancelled(begun(), NOON)
+    assert (kept.state, kept.version, kept.version_before) == (State.IDLE, "1.5.0", "1.4.2")
+
+
 @pytest.mark.parametrize("state", [State.WRITTEN, State.REBOOTING])
 def test_which_version_runs_after_a_restart_says_everything(state: State) -> None:
     row = begun(boot_id="one").at(state, LATE)

@@ -1,5 +1,6 @@
 """image/rauc/overlay/usr/lib/passevue/slots: whatever write the power cuts, something whole starts."""
 
+import fcntl
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -200,6 +201,15 @@ def test_the_backend_answers_rauc(disk: BootDisk, tmp_path: Path) -> None:
     for wrong in (["get-state", "C"], ["set-state", "A", "maybe"], ["explode"], []):
         with pytest.raises((ValueError, places.NoSlots)):
             ask(*wrong)
+
+
+def test_udev_looks_at_no_disk_that_is_held(disk: BootDisk) -> None:
+    with disk.ground.disk.open("rb") as udevs:
+        with places.locked(disk.ground.disk), pytest.raises(BlockingIOError):
+            fcntl.flock(udevs, fcntl.LOCK_SH | fcntl.LOCK_NB)  # what udev asks for (systemd, BLOCK_DEVICE_LOCKING.md)
+        fcntl.flock(udevs, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with pytest.raises(BlockingIOError), places.locked(disk.ground.disk, 0.2):
+            pass  # it looks for too long
 
 
 def test_an_empty_slot_never_becomes_the_next(disk: BootDisk) -> None:

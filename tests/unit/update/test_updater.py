@@ -251,6 +251,49 @@ async def _always_vanishing(host: HostBus) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_an_update_that_rauc_goes_on_writing_is_not_cancelled(desk: Desk, host: HostBus) -> None:
+    """The process begins anew while RAUC, another service, writes."""
+    host.rauc.faults.slow_s = 0.3
+    await desk.order()
+    await desk.until(State.WRITING)
+    await desk.steps(lambda: host.rauc.operation != "idle", most=40)
+    desk.window = NEVER
+    desk.start()
+    await desk.until(State.WAITING)
+    assert host.rauc.operation != "idle"
+    await desk.order(Wish.CANCEL)
+    await desk.steps(most=1)
+    assert desk.updater.row.state is State.WAITING, shown(desk.updater.row)
+    assert "update-cancelled" not in desk.told
+    await _until_idle(host)
+    desk.restart("1.5.0")
+    await desk.until(State.PROVING)
+    assert Noted.of(desk.updater.row.noted).last_entry == 7
+
+
+async def _until_idle(host: HostBus) -> None:
+    async with asyncio.timeout(10):
+        while host.rauc.operation != "idle":  # noqa: ASYNC110 - another service's
+            await asyncio.sleep(0.02)
+
+
+async def test_what_failed_and_runs_all_the_same_proves_itself(desk: Desk, host: HostBus) -> None:
+    """RAUC keeps its notes after the hook has published: a full disk there, and the new version starts anyway."""
+    host.rauc.faults.install = "Failed updating slot uki.1: failed to save slot status: No space left on device"
+    await desk.order()
+    await desk.until(State.FAILED)
+    host.rauc.faults.inspect = "signature verification failed: Verify error: certificate revoked"
+    await desk.order()
+    await desk.steps(lambda: desk.updater.row.code == "401", most=40)
+    desk.restart("1.5.0")
+    await desk.until(State.PROVING)
+    row = desk.updater.row
+    assert (row.version, row.version_before, row.code, row.detail) == ("1.5.0", "1.4.2", "", "")
+    assert Noted.of(row.noted).last_entry == 7
+    gate_says(desk, "passed", "1.5.0")
+    await desk.until(State.DONE)
+
+
 async def test_a_completed_signal_that_nobody_sent_is_found_out(desk: Desk, host: HostBus) -> None:
     host.rauc.faults.mute = True
     await desk.order()
@@ -487,19 +530,20 @@ def test_bundles_that_nobody_needs_are_swept(tmp_path: Path) -> None:
 # --- the quiet moment -----------------------------------------------------------------------------------------------
 
 
-def test_quiet_is_when_every_zone_has_just_said_so(tmp_path: Path) -> None:
+async def test_quiet_is_when_every_zone_has_just_said_so(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     counts = {"intake": 1, "national": 0}
     zones = [Busy(tmp_path, zone, {"x": lambda zone=zone: counts[zone]}, lambda: now) for zone in counts]
-    assert not is_quiet(tmp_path, counts, now)
+    quiet = lambda names, at: asyncio.to_thread(is_quiet, tmp_path, names, at)  # noqa: E731
+    assert not await quiet(counts, now)
     for zone in zones:
-        zone.tell()
-    assert not is_quiet(tmp_path, counts, now)
+        await zone.tell()
+    assert not await quiet(counts, now)
     counts["intake"] = 0
-    zones[0].tell()
-    assert is_quiet(tmp_path, counts, now)
-    assert not is_quiet(tmp_path, (*counts, "page"), now)
-    assert not is_quiet(tmp_path, counts, now + timedelta(seconds=11))
+    await zones[0].tell()
+    assert await quiet(counts, now)
+    assert not await quiet((*counts, "page"), now)
+    assert not await quiet(counts, now + timedelta(seconds=11))
 
 
 async def test_zones_speak_while_a_pause_is_asked_and_a_pause_ends_by_itself(tmp_path: Path) -> None:

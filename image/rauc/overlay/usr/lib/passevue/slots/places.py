@@ -2,12 +2,18 @@
 place on the disk.
 """
 
+import fcntl
 import os
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from slots import gpt
+
+HOLD_S = 5.0  # udev has looked at a disk long before
 
 
 class NoSlots(Exception):
@@ -82,6 +88,41 @@ def remove(device: Path) -> None:
         for write in gpt.read(handle).without(number):
             os.pwrite(handle, write.data, write.at)
             os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def held(device: Path) -> Iterator[None]:
+    """While in it, udev looks neither at the partition nor at its disk: what has changed there is told to nobody.
+
+    Raises:
+        NoSlots: it is no partition. OSError: udev, or somebody else, did not let go of the disk in time.
+    """
+    disk, _ = _partition(device)
+    with locked(disk):
+        yield
+
+
+@contextmanager
+def locked(disk: Path, within_s: float = HOLD_S) -> Iterator[None]:
+    """The lock that udev asks for before it looks at a disk or a partition of it (systemd, BLOCK_DEVICE_LOCKING.md).
+
+    Raises:
+        OSError: others hold it for longer than that.
+    """
+    handle = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        end = time.monotonic() + within_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+        yield
     finally:
         os.close(handle)
 
