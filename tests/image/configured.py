@@ -1,7 +1,7 @@
 """Makes a box out of a machine that has booted for the first time: configuration, certificates, sealed keys.
 
-As a site would get it, but by the tests' console: the configuration in its place, each key as an encrypted credential
-that only this machine's TPM opens. The neighbours are the tests' peers, which the guest sees at 10.0.2.2.
+As a site does it, by the first page: claimed with the code on its screen, then given a configuration that is signed.
+The neighbours are the tests' peers, which the guest sees at 10.0.2.2.
 """
 
 import json
@@ -10,16 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from passevue.provision.configure import TO_THIS_MACHINE
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from passevue.provision.package import key_pem
 from tests.image.machine import HOST, Machine
 from tests.peers.ans import Ans, lists_of
 from tests.peers.pki import Pki
 from tests.peers.pki_persons import Persons
 from tests.peers.ris import Site as Centre
 
-FOLDER = "/var/lib/passevue/config"
-CREDENTIALS = "/var/lib/passevue/credentials"
 CENTRE = Centre()
+PASSWORD = "une phrase bien longue"
+FORM_S = 300  # keys are sealed by an emulated TPM, on a machine with other work
 DMP_PORT = 18_443  # of the peer on this host, where a test starts one
 
 
@@ -31,6 +34,8 @@ class Site:
         self.keys = self.pki.structure(CENTRE.id)
         self.page = self.pki.server("127.0.0.1")
         self.persons = Persons(folder / "persons")
+        self.signer = Ed25519PrivateKey.generate()
+        self.recovery = folder / "recovery-key"  # as the page has shown it
 
     def configuration(self, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         sections: dict[str, dict[str, Any]] = {
@@ -75,22 +80,46 @@ class Site:
         """`ans`, on this host, has the revocation lists of both authorities."""
         urls = ans.serve_all(lists_of(self.pki) | lists_of(self.persons))
         lists = {"crl": {"urls": {name: url.replace("127.0.0.1", HOST) for name, url in urls.items()}}}
-        for name, path in (
-            ("authority.pem", self.pki.authority),
-            ("auth.pem", self.keys.auth_certificate),
-            ("sign.pem", self.keys.sign_certificate),
-            ("page.pem", self.page.certificate),
-            ("persons.pem", self.persons.authority),
+        document = self.package(lists)
+        code = (await machine.console.run("cat", "/var/lib/passevue/page/claim-code")).out.strip()
+        key = key_pem(self.signer.public_key()).decode()
+        await self._told(machine, "/claim", "est à vous", code=code, password=PASSWORD, again=PASSWORD, key=key)
+        shown = await self._told(machine, "/recovery", 'id="recovery-key"', password=PASSWORD, act="show")
+        self.recovery.write_text(shown.partition('id="recovery-key">')[2].partition("<")[0])
+        files = {"document": document, "signature": self.signer.sign(document)}
+        await self._told(machine, "/configuration", "Configuration en place", password=PASSWORD, **files)
+
+    def package(self, more: Mapping[str, Mapping[str, Any]]) -> bytes:
+        """A provisioning file, as who prepares the centre's configurations makes it (`passevue.provision.package`)."""
+        files = {
+            "authority.pem": self.pki.authority,
+            "auth.pem": self.keys.auth_certificate,
+            "sign.pem": self.keys.sign_certificate,
+            "page.pem": self.page.certificate,
+            "persons.pem": self.persons.authority,
+        }
+        national = {"auth.pem": self.keys.auth_key, "sign.pem": self.keys.sign_key}
+        tables = {"files": files, "keys.national": national, "keys.page": {"page.pem": self.page.key}}
+        head = _pairs({"schema": 1, "number": 1, "configuration": self.configuration(more)})
+        texts = {
+            name: {json.dumps(each): path.read_text() for each, path in table.items()} for name, table in tables.items()
+        }
+        return "\n".join([*head, *(_table(name, table) for name, table in texts.items())]).encode()
+
+    async def _told(self, machine: Machine, path: str, expected: str, **fields: str | bytes) -> str:
+        """What the first page answers to a form, which must hold these words."""
+        page = f"https://127.0.0.1:{machine.ports['page']}"
+        form = aiohttp.FormData()
+        for name, value in fields.items():
+            form.add_field(name, value, filename=name if isinstance(value, bytes) else None)
+        timeout = aiohttp.ClientTimeout(total=FORM_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as browser,
+            browser.post(page + path, data=form, headers={"Origin": page}, ssl=False) as answer,
         ):
-            await put(machine, f"{FOLDER}/{name}", path.read_bytes())
-        for zone, name, path in (
-            ("national", "auth.pem", self.keys.auth_key),
-            ("national", "sign.pem", self.keys.sign_key),
-            ("page", "page.pem", self.page.key),
-        ):
-            await seal(machine, f"{CREDENTIALS}/{zone}/{name}", f"key_{name}", path.read_bytes())
-        await machine.console.run("sh", "-c", "rm -f /var/lib/passevue/page/first.*")  # what the box had until now
-        await put(machine, f"{FOLDER}/passevue.toml", self.configuration(lists).encode())
+            said = await answer.text()
+            assert expected in said, f"{path}: {answer.status} {said[:2000]}"
+            return said
 
     async def has_lists(self, machine: Machine) -> None:
         """Wait until the revocation lists have come: no card is read without."""
@@ -109,11 +138,6 @@ async def put(machine: Machine, path: str, data: bytes, *, mode: str = "0640", o
     """A file of the guest, written by rename, as the box itself does."""
     script = 'cat >"$1.new" && chown "$2" "$1.new" && chmod "$3" "$1.new" && sync "$1.new" && mv "$1.new" "$1"'
     await machine.console.run("sh", "-c", script, "sh", path, owner, mode, stdin=data)
-
-
-async def seal(machine: Machine, path: str, name: str, data: bytes) -> None:
-    """A credential that this machine's TPM alone opens, under the name by which systemd hands it over."""
-    await machine.console.run("systemd-creds", "encrypt", *TO_THIS_MACHINE, f"--name={name}", "-", path, stdin=data)
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:

@@ -66,6 +66,14 @@ async def test_the_data_partition_has_two_ways_in_the_tpm_and_the_recovery_key(b
     assert tpm["tpm2_pubkey_pcrs"] == [11], "the signed kernel, by whoever signs it"
 
 
+async def test_the_recovery_key_that_the_page_has_shown_opens_the_data(lab: Lab, box: Machine) -> None:
+    """Typed elsewhere, as it was printed."""
+    asked = ("cryptsetup", "open", "--test-passphrase", "/dev/disk/by-partlabel/passevue-var")
+    key = lab.site.recovery.read_text()
+    assert (await box.console.run(*asked, stdin=key.encode(), timeout_s=120, check=False)).code == 0
+    assert (await box.console.run(*asked, stdin=key[::-1].encode(), timeout_s=120, check=False)).code
+
+
 def test_the_machine_id_outlives_a_boot(lab: Lab) -> None:
     first, second = lab.first_boot.said["cat /etc/machine-id"], lab.second_boot.said["cat /etc/machine-id"]
     assert first == second

@@ -55,7 +55,7 @@ async def open_page(ground: Ground, desk: "CardDesk | None", national: "National
     Raises:
         ConfigError: it cannot be opened, or nobody could sign in.
     """
-    check(ground.config, Machine())
+    await asyncio.to_thread(check, ground.config, Machine())
     cards: Cards | None = desk
     consents: Consents | None = national.in_person if national is not None else None
     psc: PscDoor | None = national.psc if national is not None else None
