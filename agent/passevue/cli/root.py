@@ -16,7 +16,7 @@ from passevue.provision import recovery as recovering
 from passevue.status import audit
 from passevue.status.audit_trail import AuditTrail
 from passevue.update.machine import Machine
-from passevue.zones.part import Part, group, user_of
+from passevue.zones.part import Part, user_of
 
 DATA_DIR = configuring.DATA_DIR
 UNCLAIMED = "2.25.0"  # of a box that has no OID yet
@@ -24,7 +24,7 @@ UNCLAIMED = "2.25.0"  # of a box that has no OID yet
 
 def configure() -> int:
     machine = Machine()
-    desk = configuring.Desk(DATA_DIR, machine, _trace(), configuring.seal, group())
+    desk = configuring.Desk(DATA_DIR, machine, _trace(), configuring.seal)
     return configuring.work(DATA_DIR, desk, (user_of(Part.PAGE),), _now())
 
 

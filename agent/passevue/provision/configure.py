@@ -53,7 +53,6 @@ class Desk:
     machine: Machine
     trace: Trace
     seal: Seal
-    group: int = -1  # of the zones: reads the configuration
 
     @property
     def folder(self) -> Path:
@@ -86,7 +85,7 @@ def _trust(key: Ed25519PublicKey, order: Order, desk: Desk) -> None:
         hint = "Ce boîtier est déjà à un centre. Pour le confier à un autre, effacez-le."
         raise Refused("claimed", "a key is trusted already", hint=hint)
     desk.trace("provisioning-key", order.by, "")
-    placing.put(desk.key_file, package.key_pem(key), desk.group)
+    placing.put(desk.key_file, package.key_pem(key))
 
 
 def _configure(order: Order, orders: Orders, desk: Desk) -> None:
@@ -118,7 +117,7 @@ def check(found: Package, desk: Desk) -> None:
 
 def put_in_place(found: Package, desk: Desk) -> None:
     """Raises: StoreError: nothing has changed, or the next start goes on with it."""
-    new = Placing(desk.data_dir, desk.group)
+    new = Placing(desk.data_dir)
     try:
         _gather(found, desk, new)
         new.decide()
@@ -142,7 +141,7 @@ def _gather(found: Package, desk: Desk, new: Placing) -> None:
 
 def finish(desk: Desk) -> None:
     """What was decided and is not in place yet. Raises: StoreError."""
-    new = Placing(desk.data_dir, desk.group)
+    new = Placing(desk.data_dir)
     waited = new.waits
     new.finish()
     if waited:

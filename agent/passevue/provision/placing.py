@@ -5,7 +5,8 @@ counts for nothing.
     <data_dir>/credentials/placing/        whole and on the disk: it counts from this rename on
         config/…  credentials/<zone>/…     each file under the path that it is to have in the data folder
 
-Rules: nothing that is in place changes while it is gathered. Each file has its owner and mode before its name. The
+Rules: nothing that is in place changes while it is gathered. Each file has its mode before its name, and its group from
+the folder that it is made in (the zones', by the set-group-ID bit: who writes may give nothing away). The
 configuration comes after what it names, for its rename starts the zones anew; its number after it.
 """
 
@@ -27,10 +28,8 @@ _LAST = (CONFIGURATION, NUMBER)
 class Placing:
     """Root's alone, one at a time. Raises, all: StoreError."""
 
-    def __init__(self, data_dir: Path, group: int = -1) -> None:
-        """`group`: of the zones, which read what is placed in config/; -1: that of who writes."""
+    def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._group = group
         self._begun = data_dir / "credentials/placing.new"
         self._whole = data_dir / "credentials/placing"
 
@@ -47,7 +46,7 @@ class Placing:
     def add(self, name: str, content: bytes) -> None:
         with _told():
             make_folder((self._begun / name).parent)
-            _written(self._begun / name, content, 0o640, self._group)
+            _written(self._begun / name, content, 0o640)
 
     def room(self, name: str) -> Path:
         """Where somebody else is to write that file."""
@@ -89,22 +88,20 @@ class Placing:
         ]
 
 
-def put(path: Path, content: bytes, group: int = -1, mode: int = 0o640) -> None:
-    """One file, whole or not at all, its owner set before its name. Raises: StoreError."""
+def put(path: Path, content: bytes, mode: int = 0o640) -> None:
+    """One file, whole or not at all. Raises: StoreError."""
     aside = path.with_name(path.name + ".new")
     with _told():
         make_folder(path.parent)
         aside.unlink(missing_ok=True)
-        _written(aside, content, mode, group)
+        _written(aside, content, mode)
         aside.replace(path)
         sync_folder(path.parent)
 
 
-def _written(path: Path, content: bytes, mode: int, group: int) -> None:
+def _written(path: Path, content: bytes, mode: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with open(handle, "wb") as file:
-        if group >= 0:
-            os.fchown(handle, -1, group)
         os.fchmod(handle, mode)
         file.write(content)
         file.flush()

@@ -34,7 +34,7 @@ def carry_out(order: Order, data_dir: Path, kept: Path, page_user: int, trace: T
     match order.text("act"):
         case "show":
             trace("recovery-key-shown", order.by, "")
-            _hand_over(_key(kept), data_dir / SHOWN, page_user)
+            _hand_over(_key(kept), data_dir / SHOWN)
         case "noted":
             if not os.path.lexists(data_dir / SHOWN):
                 _must_be(kept)
@@ -79,13 +79,13 @@ def _key(kept: Path) -> bytes:
     return key
 
 
-def _hand_over(key: bytes, target: Path, user: int) -> None:
+def _hand_over(key: bytes, target: Path) -> None:
+    """To the page alone: the file has the zones' group from its folder, in which nobody but the page sees it."""
     try:
         target.unlink(missing_ok=True)
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o440)
         with open(handle, "wb") as file:
-            if os.geteuid() == 0:
-                os.fchown(handle, user, -1)
+            os.fchmod(handle, 0o440)
             file.write(key)
     except OSError as err:
         raise StoreError(f"the recovery key cannot be handed over: {err.strerror}") from err

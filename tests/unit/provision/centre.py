@@ -113,12 +113,11 @@ class Appliance:
 
     data_dir: Path
     seal: Seal = kept_open
-    group: int = -1
 
     def work(self) -> int:
         """One run of the program; `configure.json` gone, systemd starts it no more."""
         here = machine(self.data_dir / "root")
-        desk = Desk(self.data_dir, here, lambda what, by, said: None, self.seal, self.group)
+        desk = Desk(self.data_dir, here, lambda what, by, said: None, self.seal)
         return configure.work(self.data_dir, desk, (), datetime.now(UTC))
 
     def claim(self) -> None:

@@ -111,7 +111,7 @@ def test_the_recovery_key_is_shown_until_it_is_noted_and_then_nowhere(tmp_path: 
     for _ in range(2):
         assert asked(tmp_path, kept, "show") == 0
         assert (tmp_path / recovery.SHOWN).read_text() == KEY
-        assert (tmp_path / recovery.SHOWN).stat().st_mode & 0o777 == 0o400
+        assert (tmp_path / recovery.SHOWN).stat().st_mode & 0o777 == 0o440
     assert asked(tmp_path, kept, "noted") == 0
     assert not kept.exists()
     assert kept.parent.is_dir(), "the first boot makes no other"

@@ -66,16 +66,27 @@ def disk() -> Disk:
     return Disk()
 
 
+def zones_group(data_dir: Path) -> None:
+    """As `tmpfiles.d/passevue.conf` makes them, and what lies in them."""
+    for name, mode in (("config", 0o2750), ("credentials", 0o2700)):
+        folder = data_dir / name
+        folder.mkdir(exist_ok=True)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, -1, GROUP)
+        folder.chmod(mode)
+
+
 class Renewal:
     """A box with one configuration, and the next one: other certificate and key of the page, under the same names."""
 
     def __init__(self, folder: Path, pki: Pki) -> None:
         self._folder = folder
         (folder / "first").mkdir()
-        self.box = Appliance(folder / "box", group=GROUP)
+        self.box = Appliance(folder / "box")
         self.old = prepared(pki, self.box.data_dir, pki.server("one.example"))
         self.new = prepared(pki, self.box.data_dir, pki.server("two.example"))
         self.box.data_dir.mkdir()
+        zones_group(self.box.data_dir)
         self.box.claim()
         assert self.box.give(self.old.document(6)) == 0
         shutil.rmtree(folder / "first")
@@ -85,8 +96,7 @@ class Renewal:
         """As it was, the new configuration sent and nothing carried out."""
         shutil.rmtree(self.box.data_dir)
         shutil.copytree(self._folder / "first", self.box.data_dir)
-        for path in (self.box.data_dir / "config").iterdir():
-            os.chown(path, -1, GROUP)
+        zones_group(self.box.data_dir)
         self.box.send(self.new.document(7))
 
     def placed(self) -> Prepared | None:
@@ -179,12 +189,13 @@ def test_what_was_decided_is_finished_before_the_next_order(renewal: Renewal, di
     assert renewal.page_serves()
 
 
-def test_one_file_is_put_whole_with_its_owner(tmp_path: Path, disk: Disk) -> None:
+def test_one_file_is_put_whole_with_its_group(tmp_path: Path, disk: Disk) -> None:
+    zones_group(tmp_path)
     path = tmp_path / "config/provisioning.pub"
-    placing.put(path, b"old", GROUP)
+    placing.put(path, b"old")
     for at in range(1, 10):
         with disk.watched(at), suppress(StoreError):
-            placing.put(path, b"new", GROUP)
+            placing.put(path, b"new")
         assert path.read_bytes() in (b"old", b"new")
         assert path.stat().st_gid == GROUP
     assert path.read_bytes() == b"new"
