@@ -128,10 +128,12 @@ class SplitBox:
         return {part: self._processes[part].exitcode for part in parts}
 
     async def stop_together(self) -> dict[Part, int | None]:
-        """SIGTERM to all at once."""
+        """SIGTERM to all at once, and once: who is nearly gone no longer minds a second."""
         for process in self._processes.values():
             process.terminate()
-        return await self.stop(*self._processes)
+        for process in self._processes.values():
+            await asyncio.to_thread(process.join, 25)
+        return {part: process.exitcode for part, process in self._processes.items()}
 
     def alive(self) -> set[Part]:
         return {part for part, process in self._processes.items() if process.is_alive()}
