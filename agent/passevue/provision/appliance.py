@@ -120,12 +120,10 @@ def _certificates(key: str, path: Path, data: bytes | None) -> list[x509.Certifi
         hint = f"Le fichier {path.name} manque : « {key} » le nomme, mais il n’est ni dans [files] ni sur le boîtier."
         raise ConfigError(key, f"{path.name} is neither in [files] nor in place", hint=hint)
     try:
-        found = x509.load_pem_x509_certificates(data)
-        _spki(found[0].public_key())
-    except (ValueError, UnsupportedAlgorithm) as err:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as err:
         hint = f"Le fichier {path.name} n’est pas un certificat PEM."
         raise ConfigError(key, f"{path.name} holds no PEM certificate", hint=hint) from err
-    return found
 
 
 def _fits(key: str, path: Path, private: bytes, certificate: x509.Certificate) -> bool:

@@ -49,7 +49,8 @@ MAX_WAITING = 10_000  # records not yet on the disk; more means that the disk ha
 MAX_TORN_BYTES = 4 << 20  # set aside of a torn end: half a record, with room for what a cut adds; never read at once
 LOCK = "lock"
 LOCK_S = 10.0  # whoever holds the lock writes or reads one file: a zone that keeps it stops nobody for longer
-LOCK_PAUSE_S = 0.02
+LOCK_PAUSE_S = 0.005
+GIVEN_S = 2 * LOCK_PAUSE_S  # who has just written leaves the lock to whoever asks for it so often
 START = "0" * 64
 WRITE_TIMEOUT_S = 30.0
 RETRY_S = 1.0  # after a write that failed, whatever is asked meanwhile
@@ -145,6 +146,7 @@ class AuditTrail:
             while True:
                 # a cancelled wait leaves the thread writing: its callers are answered
                 if await asyncio.shield(flushing):
+                    await asyncio.sleep(GIVEN_S)
                     await self._wake.wait()
                 else:
                     await asyncio.sleep(RETRY_S)

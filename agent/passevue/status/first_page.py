@@ -66,6 +66,7 @@ class Box:
     serial: str
     fingerprint: str
     wrong: str = ""  # why this page is here in spite of a configuration
+    names: tuple[str, ...] = ()  # under which that one lets the page be opened
 
 
 class FirstPage:
@@ -87,7 +88,7 @@ class FirstPage:
         self._attempts = Attempts()
         limits = Limits()
         self._door, self._bucket = Door(limits), Bucket(limits)
-        self._names = our_names("passevue.local")
+        self._names = our_names("passevue.local", *box.names)
         self._started = asyncio.Event()
         self.port = 0
 

@@ -94,8 +94,15 @@ def _page(place: Appliance, sock: socket.socket | None, wrong: Wrong | None) -> 
     Orders(place.data_dir).clear(utc_now())
     certificate, tls = _face(place, wrong)
     told = "" if wrong is None else f"La configuration en place ne peut pas servir. {wrong.hint} Donnez-en une autre."
-    box = Box(place.data_dir, place.machine.serial, fingerprint(certificate), told)
+    box = Box(place.data_dir, place.machine.serial, fingerprint(certificate), told, _names(wrong))
     return FirstPage(box, tls, utc_now, sock=sock, host="", port=443)
+
+
+def _names(wrong: Wrong | None) -> tuple[str, ...]:
+    if wrong is not None:
+        with suppress(BoxError):
+            return tuple(load(wrong.config_path).page.names)
+    return ()
 
 
 def _face(place: Appliance, wrong: Wrong | None) -> tuple[Path, ssl.SSLContext]:

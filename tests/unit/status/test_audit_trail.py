@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import stat
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from structlog.testing import capture_logs
 from passevue.errors import StoreError
 from passevue.status.audit import box_started, person_acted
 from passevue.status.audit_trail import (
+    LOCK_S,
     MAX_TORN_BYTES,
     MAX_WAITING,
     RETRY_S,
@@ -272,6 +274,36 @@ async def test_a_record_that_nobody_waits_for_any_more_is_not_written(tmp_path: 
     async with running(trail):
         await asyncio.sleep(0)
     assert (await asyncio.to_thread(verify, tmp_path)).records == 1
+
+
+async def test_a_zone_with_much_to_write_leaves_room_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow disk it holds the lock nearly always."""
+    slowly = os.fdatasync
+
+    def sync(handle: int) -> None:
+        time.sleep(0.1)
+        slowly(handle)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    waits = []
+    async with running(AuditTrail(tmp_path, "box")) as busy:
+
+        async def notes() -> None:
+            while True:
+                busy.note(box_started(NOW, "0.1"))
+                await asyncio.sleep(0.005)
+
+        noting = asyncio.create_task(notes())
+        other = AuditTrail(tmp_path, "box")
+        for record in _records(8, 20_000):
+            begun = time.monotonic()
+            await asyncio.to_thread(other.append, [record])
+            waits.append(time.monotonic() - begun)
+            await asyncio.sleep(0.03)
+        noting.cancel()
+    assert max(waits) < LOCK_S / 4, waits
 
 
 def test_a_lock_that_somebody_keeps_is_told_and_not_waited_for_for_ever(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture
 def right(pki: Pki, tmp_path: Path) -> Prepared:
-    return prepared(pki, tmp_path, pki.server("127.0.0.1"))
+    found = prepared(pki, tmp_path, pki.server("127.0.0.1"))
+    return replace(found, page='names = ["boitier.example"]\n' + found.page)
 
 
 @pytest.fixture
@@ -137,6 +138,8 @@ async def test_a_page_that_cannot_serve_takes_another_configuration(
         await said(process, "box_without_usable_configuration")
         async with browser.get(url, ssl=False) as answer:
             assert "ne peut pas servir" in await answer.text()
+        async with browser.get(url, ssl=False, headers={"Host": "boitier.example"}) as answer:
+            assert (answer.status == 421) == (broken in (_cut, _without_registry)), "the name is the configuration's"
         async with browser.get(url + "/health", ssl=False) as answer:
             assert answer.status == 503, "an update is not kept that brought this about"
         document = right.document(8)
