@@ -25,7 +25,7 @@ SHOWN = "page/recovery-key"
 _FORM = re.compile(rb"([cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}\n?")  # modhex, as systemd-cryptenroll prints it
 
 
-def carry_out(order: Order, data_dir: Path, kept: Path, page_user: int, trace: Trace) -> None:
+def carry_out(order: Order, data_dir: Path, kept: Path, trace: Trace) -> None:
     """
     Raises:
         Refused: `noted` before, or `not-shown` yet, or `none-made`. StoreError: it cannot be handed over, or wiped.
@@ -122,7 +122,7 @@ def work(data_dir: Path, kept: Path, page_user: int, trace: Trace, now: datetime
         return 0
     failed: BoxError | None = None
     try:
-        carry_out(order, data_dir, kept, page_user, trace)
+        carry_out(order, data_dir, kept, trace)
     except BoxError as err:
         failed = err
         print(f"recovery: {err}", file=sys.stderr)
