@@ -44,10 +44,13 @@ def test_the_polkit_rule_names_both_actions_and_our_user_only() -> None:
     assert text.count("{") == text.count("}")
 
 
-def test_the_udev_rules_deny_by_default_and_parse() -> None:
-    path = HW / "udev" / "70-passevue-readers.rules"
+def test_the_udev_rules_deny_by_default() -> None:
+    assert 'ATTR{authorized_default}="0"' in (HW / "udev/70-passevue-readers.rules").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((HW / "udev").iterdir()), ids=lambda path: path.name)
+def test_the_udev_rules_let_nothing_in_and_parse(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert 'ATTR{authorized_default}="0"' in text
     assert 'ATTR{authorized}="1"' not in text  # its class is a device's own word: its interfaces are judged first
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     part = r'(?:[A-Z]+(?:\{[\w./]+\})?\s*(?:==|!=|=|\+=|:=)\s*"[^"]*")'

@@ -89,7 +89,7 @@ class Site:
         files = {"document": document, "signature": self.signer.sign(document)}
         await self._told(machine, "/configuration", "Configuration en place", password=PASSWORD, **files)
 
-    def package(self, more: Mapping[str, Mapping[str, Any]]) -> bytes:
+    def package(self, more: Mapping[str, Mapping[str, Any]], number: int = 1) -> bytes:
         """A provisioning file, as who prepares the centre's configurations makes it (`passevue.provision.package`)."""
         files = {
             "authority.pem": self.pki.authority,
@@ -100,7 +100,7 @@ class Site:
         }
         national = {"auth.pem": self.keys.auth_key, "sign.pem": self.keys.sign_key}
         tables = {"files": files, "keys.national": national, "keys.page": {"page.pem": self.page.key}}
-        head = _pairs({"schema": 1, "number": 1, "configuration": self.configuration(more)})
+        head = _pairs({"schema": 1, "number": number, "configuration": self.configuration(more)})
         texts = {
             name: {json.dumps(each): path.read_text() for each, path in table.items()} for name, table in tables.items()
         }

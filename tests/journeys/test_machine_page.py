@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from passevue.config_example import example
 from passevue.provision import configure, package, recovery
 from passevue.provision.configure import Desk as RootDesk
+from passevue.stick import wire
+from passevue.stick.wire import Kind
 from passevue.update.journey import begun
 from passevue.update.machine import Machine
 from passevue.update.orders import Order, Orders, Wish
 from passevue.update.row_file import RowFile
 from tests.peers.front_desk import Browser, FrontDesk
+from tests.peers.stick import Stick, formatted, reader
 
 PASSWORD = "le scanner est au sous-sol"
 SERIAL = "7F3A-90C1-22BE"
@@ -241,6 +245,135 @@ async def test_the_recovery_key_is_shown_to_who_types_the_password_again(
     assert SECRET not in await admin.get("/site/machine")
     assert "oubliée" in await admin.post("/site/machine/recovery", act="noted", password=PASSWORD)
     assert SECRET not in await admin.post("/site/machine/recovery", act="show", password=PASSWORD)
+
+
+def stick(desk: FrontDesk, **files: bytes) -> AbstractContextManager[list[str]]:
+    """The box's reader with a stick in it: `box_toml` is called box.toml there."""
+    named = {name.replace("_", "."): content for name, content in files.items()}
+    return reader(desk.folder / "stick.sock", Stick(formatted(desk.folder, named)))
+
+
+async def test_a_bundle_comes_from_the_stick_as_from_a_browser(desk: FrontDesk, admin: Browser) -> None:
+    content = os.urandom(3 << 20)
+    with await asyncio.to_thread(stick, desk, new_raucb=content, Photos_zip=b"x"):
+        assert "C’est demandé" in await admin.update_from_stick(now="yes", bundle="")
+    order = await ordered(desk, Wish.INSTALL)
+    assert order is not None
+    assert (order.by, order.values["now"], order.values["kind"]) == ("site-admin", True, "feature")
+    kept = box(desk) / "orders" / order.text("bundle")
+    assert await asyncio.to_thread(kept.read_bytes) == content
+    assert (await asyncio.to_thread(kept.stat)).st_mode & 0o777 == 0o640, "the host zone reads it"
+    told = await desk.audited()
+    assert 0 < told.index("stick-asked") < told.index("install-asked")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [({"box_toml": b"x"}, "n’a pas de mise à jour"), ({"a_raucb": b"1", "b_raucb": b"2"}, "plusieurs")],
+)
+async def test_a_stick_that_does_not_say_what_is_meant_orders_nothing(
+    desk: FrontDesk, admin: Browser, files: dict[str, bytes], words: str
+) -> None:
+    with await asyncio.to_thread(stick, desk, **files):
+        assert words in await admin.update_from_stick()
+    assert await ordered(desk, Wish.INSTALL) is None
+
+
+async def test_a_stick_that_is_pulled_out_leaves_nothing(desk: FrontDesk, admin: Browser) -> None:
+    image = await asyncio.to_thread(formatted, desk.folder, {"new.raucb": os.urandom(3 << 20)})
+    pulled = Stick(image)
+    pulled.gone_after = 8
+    with reader(desk.folder / "stick.sock", pulled):
+        assert "retirée" in await admin.update_from_stick()
+    assert await ordered(desk, Wish.INSTALL) is None
+    assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+
+
+async def test_without_a_stick_or_its_reader_the_page_says_so(desk: FrontDesk, admin: Browser) -> None:
+    assert "lecteur de clés USB du boîtier ne répond pas" in await admin.update_from_stick()
+    with reader(desk.folder / "stick.sock", None):
+        assert "Aucune clé USB" in await admin.update_from_stick()
+
+
+async def test_while_a_stick_is_read_the_page_shows_how_far_and_reads_no_other(desk: FrontDesk, admin: Browser) -> None:
+    goes_on = asyncio.Event()
+
+    async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(wire.frame(Kind.FILE, {"field": "bundle", "size": 8}) + wire.frame(Kind.DATA, b"half"))
+        await goes_on.wait()
+        writer.write(wire.frame(Kind.DATA, b"rest") + wire.frame(Kind.DONE))
+        writer.close()
+
+    async with await asyncio.start_unix_server(slow, str(desk.folder / "stick.sock")):
+        await admin.post("/site/machine/update/stick")
+        shown = await admin.until("/site/machine", 'value="50"')
+        assert 'data-events="/site/machine/events"' in shown
+        assert 'name="bundle"' not in shown, "no second update meanwhile"
+        assert "déjà en cours" in await admin.post("/site/machine/update/stick")
+        async with asyncio.timeout(20), admin.events("/site/machine/events") as events:
+            name, part = await anext(events)
+            assert (name, "50 %" in part) == ("part", True)
+            goes_on.set()
+            assert [each async for each in events][-1] == ("go", "/site/machine")
+    assert await ordered(desk, Wish.INSTALL) is not None
+
+
+async def test_a_stick_that_outlives_its_session_orders_nothing(desk: FrontDesk, admin: Browser) -> None:
+    goes_on, taken = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        await goes_on.wait()
+        writer.write(wire.frame(Kind.FILE, {"field": "bundle", "size": 1}) + wire.frame(Kind.DATA, b"x"))
+        writer.write(wire.frame(Kind.DONE))
+        await reader.read()
+        taken.set()
+        writer.close()
+
+    async with await asyncio.start_unix_server(slow, str(desk.folder / "stick.sock")):
+        await admin.post("/site/machine/update/stick")
+        async with asyncio.timeout(20), admin.events("/site/machine/events") as events:
+            await admin.post("/sign-out")
+            assert [each async for each in events][-1] == ("go", "/sign-in")
+        goes_on.set()
+        await asyncio.wait_for(taken.wait(), 20)
+        async with asyncio.timeout(5):
+            while await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb"))):  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.02)
+    assert await ordered(desk, Wish.INSTALL) is None
+    assert "install-asked" not in await desk.audited()
+
+
+async def test_a_bundle_beyond_the_bounds_is_refused_before_it_comes(desk: FrontDesk, admin: Browser) -> None:
+    async def huge(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(wire.frame(Kind.FILE, {"field": "bundle", "size": 1 << 40}))
+        writer.close()
+
+    async with await asyncio.start_unix_server(huge, str(desk.folder / "stick.sock")):
+        assert "trop gros" in await admin.update_from_stick()
+    assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+
+
+async def test_strangers_have_no_stick_read(desk: FrontDesk, admin: Browser) -> None:
+    async with desk.browser() as stranger:
+        await stranger.get("/sign-in")
+        for path in ("/site/machine/update/stick", "/site/machine/configuration/stick"):
+            await stranger.post(path)
+            assert stranger.path == "/sign-in"
+    admin.token = "0" * 64
+    assert "avait vieilli" in await admin.post("/site/machine/update/stick")
+    assert "stick-asked" not in await desk.audited()
+
+
+async def test_a_configuration_comes_from_the_stick_and_a_forged_one_is_told(
+    desk: FrontDesk, admin: Browser, root: None
+) -> None:
+    document = f"schema = 1\nnumber = 4\nconfiguration = '''\n{example()}'''\n".encode()
+    with await asyncio.to_thread(stick, desk, box_toml=document, box_toml_sig=bytes(64)):
+        assert "La signature n’est pas celle" in await admin.post("/site/machine/configuration/stick")
+    with await asyncio.to_thread(stick, desk, box_toml=document, box_toml_sig=KEY.sign(document)):
+        assert "Configuration en place" in await admin.post("/site/machine/configuration/stick")
+    assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.toml")))
 
 
 async def test_on_a_laptop_there_is_no_machine(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class FrontDesk:
         self.cards = CardDesk(self._realm, believe, self.clock, self._readers)
         people = open_people(settings, self.store, self.trail, self.clock, cards=self.cards, psc=self.psc)
         if self._serial:
-            machine = Desk(settings.box.data_dir, self._serial, self.trail, self.clock)
+            machine = Desk(settings.box.data_dir, self._serial, self.trail, self.clock, self.folder / "stick.sock")
             people = replace(people, machine=machine)
         if self._papers is not None:
             people = replace(people, papers=self._papers)
@@ -284,6 +284,16 @@ class Browser:
         found = re.search(r'name="insertion" value="(\d+)"', text)
         assert found
         return await self.post("/sign-in/card", insertion=found[1], pin=pin, **fields)
+
+    async def update_from_stick(self, within_s: float = 20, **fields: str) -> str:
+        """Have the stick in the box read; what the machine's page says once it is."""
+        text = await self.post("/site/machine/update/stick", **fields)
+        while 'data-events="/site/machine/events"' in text:
+            async with asyncio.timeout(within_s), self.events("/site/machine/events") as events:
+                said = [each async for each in events]
+            assert said[-1] == ("go", "/site/machine")
+            text = await self.get("/site/machine")
+        return text
 
     @asynccontextmanager
     async def events(self, path: str) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:

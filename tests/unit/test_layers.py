@@ -12,6 +12,7 @@ ROOT = Path(passevue.__file__).parent
 STAGES = (
     "network",
     "card",
+    "stick",
     "intake",
     "document",
     "queue",
@@ -29,12 +30,13 @@ STAGES = (
 UPSTREAM = {
     "network": set(),
     "card": set(),
+    "stick": {"card"},
     "intake": set(),
     "document": {"card", "intake"},
     "queue": {"card", "intake", "document"},
     "national": {"card", "intake", "document", "queue"},
     "consult": {"card", "intake", "document", "queue", "national"},
-    "status": {"card", "intake", "document", "queue", "national", "update", "provision"},
+    "status": {"card", "intake", "document", "queue", "national", "update", "provision", "stick"},
     "notary": {"update"},
     "baseline": {"network", "card", "intake", "document", "queue", "national", "notary"},
     "update": {"card", "intake", "document", "queue"},

@@ -179,6 +179,13 @@ def decide(device: Device, models: Iterable[ReaderModel]) -> Verdict:
     return Verdict(True, "listed", model)
 
 
+def plugged_in(devices: Path) -> tuple[Path, ...]:
+    """The folders of devices and controllers in sysfs, in order of their names."""
+    with suppress(OSError):
+        return tuple(sorted(path for path in devices.iterdir() if _NAME.fullmatch(path.name)))
+    return ()
+
+
 def read_device(path: Path) -> Device:
     """The device of that sysfs folder.
 
@@ -263,10 +270,8 @@ class UsbWatch:
 
     def present(self) -> Iterator[Arrival]:
         """The devices that are plugged in now. Blocking."""
-        with suppress(OSError):
-            for path in sorted(self._devices.iterdir()):
-                if _NAME.fullmatch(path.name):
-                    yield self._settled(path)
+        for path in plugged_in(self._devices):
+            yield self._settled(path)
 
     def _observer(self, loop: asyncio.AbstractEventLoop) -> Any:
         import pyudev  # only who watches loads it: the rules that judge a device do not

@@ -5,6 +5,7 @@ it, for who gave it a wrong key. No session, no cookie.
     POST /claim           code of the screen, password, key of who may configure: once
     POST /key             site password and that key, where power went before it was trusted
     POST /configuration   site password, provisioning file and signature
+    POST /configuration/stick   site password; the same from the USB stick in the box
     POST /recovery        site password; `show` or `noted`
     POST /erase           site password and the serial of this box
     GET  /health          200, 503 where there should be another page; /static/…
@@ -38,6 +39,7 @@ from passevue.status.attempts import Attempts
 from passevue.status.browser import FORM_POLICY, add_headers, language
 from passevue.status.door import Bucket, Door, Limits, is_our_host
 from passevue.status.form import Form, posted
+from passevue.status.from_stick import fetched
 from passevue.status.front import asked, check_origin
 from passevue.status.listening import Place, listening
 from passevue.status.local_account import UNFIT, LocalAccount
@@ -48,6 +50,8 @@ from passevue.status.upload import forgotten, receive
 from passevue.status.view import STATIC
 from passevue.status.wiping import wipe
 from passevue.status.words import Language, pick
+from passevue.stick.asking import SOCKET
+from passevue.stick.chosen import Want
 from passevue.update.orders import Orders, Wish
 
 WITHIN_S = 60.0
@@ -67,6 +71,7 @@ class Box:
     fingerprint: str
     wrong: str = ""  # why this page is here in spite of a configuration
     names: tuple[str, ...] = ()  # under which that one lets the page be opened
+    stick: Path = SOCKET  # of who reads USB sticks
 
 
 class FirstPage:
@@ -111,6 +116,7 @@ class FirstPage:
         app.router.add_post("/claim", self._claim)
         app.router.add_post("/key", self._give_key)
         app.router.add_post("/configuration", self._configure)
+        app.router.add_post("/configuration/stick", self._configure_from_stick)
         app.router.add_post("/recovery", self._recovery)
         app.router.add_post("/erase", self._erase)
         return app
@@ -190,11 +196,27 @@ class FirstPage:
     async def _configure(self, request: web.Request) -> web.StreamResponse:
         try:
             self._may_try(request)
-            values = await self._received(request)
-            async with forgotten(self._orders, values):
-                await self._ordered(Wish.CONFIGURE, values)
+            return await self._placed(request, await self._received(request))
         except BoxError as err:
             return await self._page(request, ("act", err.hint or _FAILED))
+
+    async def _configure_from_stick(self, request: web.Request) -> web.StreamResponse:
+        box = self._box
+        try:
+            async with posted(request, ("password",)) as form:
+                await self._proved(request, form.secret("password"))
+            log.info("stick_asked")
+            want = Want.CONFIGURATION
+            return await self._placed(
+                request, await fetched(box.stick, self._orders, want, box.serial, DOCUMENT, WITHIN_S)
+            )
+        except BoxError as err:
+            return await self._page(request, ("act", err.hint or _FAILED))
+
+    async def _placed(self, request: web.Request, values: dict[str, str]) -> web.StreamResponse:
+        """The page that follows, once the configuration that is among the orders is in place. Raises: BoxError."""
+        async with forgotten(self._orders, values):
+            await self._ordered(Wish.CONFIGURE, values)
         told = _said(
             request,
             "Configuration en place : le boîtier démarre. Cette page change d’adresse si la configuration le dit.",

@@ -4,7 +4,10 @@ only.
     GET  /site/machine
     POST /site/machine/update          a bundle; `now`, `security`
     POST /site/machine/update/{postpone,cancel}
+    POST /site/machine/update/stick    the same from the USB stick in the box; `now`
+    GET  /site/machine/events          how far that is, live
     POST /site/machine/configuration   a provisioning file and its signature
+    POST /site/machine/configuration/stick
     POST /site/machine/recovery        the site password; show or noted
     POST /site/machine/erase           the site password and the serial of this box
 
@@ -17,6 +20,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +31,20 @@ from passevue.provision import erase, package
 from passevue.provision.configure import number_in_place
 from passevue.provision.recovery import SHOWN
 from passevue.status import audit
-from passevue.status.front import Front, see_other
-from passevue.status.notices import notice_of
+from passevue.status.from_stick import Told, fetched
+from passevue.status.front import Front, asked, see_other
+from passevue.status.live import Live
+from passevue.status.notices import Notice, notice_of
 from passevue.status.people_view import machine as machine_view
+from passevue.status.people_view import stick_part
 from passevue.status.roles import Role
 from passevue.status.session import Session
 from passevue.status.sign_in import SignIn, Trail
+from passevue.status.transfer import Transfer
 from passevue.status.upload import Wanted, forgotten, receive
 from passevue.status.visitor import Cookie, place_of
+from passevue.stick.asking import SOCKET
+from passevue.stick.chosen import Want
 from passevue.update.journey import OVER, Row, State
 from passevue.update.orders import Orders, Wish
 from passevue.update.row_file import RowFile
@@ -62,26 +72,36 @@ class Desk:
     serial: str
     trail: Trail
     clock: Callable[[], datetime]
+    stick: Path = SOCKET  # of who reads USB sticks
 
 
 class MachinePages:
     """Handlers."""
 
-    def __init__(self, front: Front, sign_in: SignIn, desk: Desk, *, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, front: Front, sign_in: SignIn, desk: Desk, live: Live, *, answer_s: float = ANSWER_S) -> None:
         self._front = front
         self._sign_in = sign_in
         self._desk = desk
+        self._live = live
         self._answer_s = answer_s
         self._orders = Orders(desk.data_dir)
         self._rows = RowFile(desk.data_dir)
+        self._transfer = Transfer()
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get(HOME, self._show)
         app.router.add_post(f"{HOME}/update", self._update)
         app.router.add_post(f"{HOME}/update/{{act:postpone|cancel}}", self._change)
+        app.router.add_post(f"{HOME}/update/stick", self._update_from_stick)
+        app.router.add_get(f"{HOME}/events", self._watch)
         app.router.add_post(f"{HOME}/configuration", self._configure)
+        app.router.add_post(f"{HOME}/configuration/stick", self._configure_from_stick)
         app.router.add_post(f"{HOME}/recovery", self._recovery)
         app.router.add_post(f"{HOME}/erase", self._erase)
+        app.on_cleanup.append(self._stop)
+
+    async def _stop(self, _app: web.Application) -> None:
+        await self._transfer.stop()
 
     async def _show(self, request: web.Request) -> web.Response:
         session = self._front.signed_in(request, Role.ADMIN)
@@ -97,8 +117,10 @@ class MachinePages:
             "number": await asyncio.to_thread(number_in_place, self._desk.data_dir),
             "serial": self._desk.serial,
             "recovery": recovery,
+            "percent": self._transfer.percent if self._transfer.runs else None,
         }  # fmt: skip
-        frame = self._front.frame(request, session=session, events="/session/events")
+        events = f"{HOME}/events" if self._transfer.runs else "/session/events"
+        frame = self._front.frame(request, session=session, events=events)
         return self._front.answer(request, machine_view(frame, shown))
 
     def _swept(self) -> tuple[Row, str]:
@@ -121,14 +143,33 @@ class MachinePages:
                 "now": bytes(texts.get("now", b"")) == b"yes",
                 "kind": "security" if bytes(texts.get("security", b"")) == b"yes" else "feature",
             }
-            await self._order(Wish.INSTALL, session, request, values)
+            await self._order(Wish.INSTALL, session, request.remote or "", values)
             session.notice = ("update-asked", {})
         raise see_other(request, HOME)
+
+    async def _update_from_stick(self, request: web.Request) -> web.StreamResponse:
+        session = self._front.signed_in(request, Role.ADMIN)
+        async with self._front.form(request, Cookie.SESSION, HOME) as form, self._told(request, session):
+            values = {"now": form.text("now") == "yes", "kind": "feature"}
+            await self._stick_asked(session, request)
+            self._transfer.begin(partial(self._take_bundle, session, request.remote or "", values))
+        raise see_other(request, HOME)
+
+    async def _take_bundle(self, session: Session, address: str, values: Mapping[str, Any], tell: Told) -> None:
+        """A bundle from the stick, and its order; what came of it is told on the page."""
+        desk = self._desk
+        try:
+            names = await fetched(desk.stick, self._orders, Want.BUNDLE, desk.serial, BUNDLE, BUNDLE_S, tell)
+            async with forgotten(self._orders, names):
+                await self._order(Wish.INSTALL, session, address, {**values, **names})
+            session.notice = ("update-asked", {})
+        except BoxError as err:
+            session.notice = _refused(err)
 
     async def _change(self, request: web.Request) -> web.StreamResponse:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._front.form(request, Cookie.SESSION, HOME):
-            await self._order(Wish(request.match_info["act"]), session, request, {})
+            await self._order(Wish(request.match_info["act"]), session, request.remote or "", {})
             session.notice = ("update-asked", {})
         raise see_other(request, HOME)
 
@@ -136,10 +177,21 @@ class MachinePages:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._told(request, session):
             _, names = await receive(request, self._orders, DOCUMENT, self._ours(request), DOCUMENT_S)
-            async with forgotten(self._orders, names):
-                await self._answered(Wish.CONFIGURE, session, request, names)
-            session.notice = ("configuration-placed", {})
+            await self._placed(session, request, names)
         raise see_other(request, HOME)
+
+    async def _configure_from_stick(self, request: web.Request) -> web.StreamResponse:
+        session, desk = self._front.signed_in(request, Role.ADMIN), self._desk
+        async with self._front.form(request, Cookie.SESSION, HOME), self._told(request, session):
+            await self._stick_asked(session, request)
+            names = await fetched(desk.stick, self._orders, Want.CONFIGURATION, desk.serial, DOCUMENT, DOCUMENT_S)
+            await self._placed(session, request, names)
+        raise see_other(request, HOME)
+
+    async def _placed(self, session: Session, request: web.Request, names: Mapping[str, str]) -> None:
+        async with forgotten(self._orders, names):
+            await self._answered(Wish.CONFIGURE, session, request, names)
+        session.notice = ("configuration-placed", {})
 
     async def _recovery(self, request: web.Request) -> web.StreamResponse:
         session = self._front.signed_in(request, Role.ADMIN)
@@ -159,9 +211,29 @@ class MachinePages:
             typed = form.text("serial", 60)
             await self._proved(request, session, form.secret("password"))
             erase.check(typed, self._desk.serial)
-            await self._order(Wish.ERASE, session, request, {"serial": typed})
+            await self._order(Wish.ERASE, session, request.remote or "", {"serial": typed})
             session.notice = ("erasing", {})
         raise see_other(request, HOME)
+
+    # --- live
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        """How far the stick is, until it is read or the session ends; looking at it keeps no session alive."""
+        session = self._front.session(request, touch=False)
+        async with self._live.view(request) as stream:
+            shown = ""
+            while _lives(session) and self._transfer.runs and self._live.goes_on(stream):
+                html = stick_part(self._front.live_frame(request, ""), self._transfer.percent)
+                if html != shown:
+                    await stream.send("part", html)
+                    shown = html
+                await stream.beat()
+                await self._live.pause(self._transfer.over.wait())
+            if not _lives(session):
+                await stream.send("go", f"/sign-in{asked(request)}")
+            elif not self._transfer.runs:
+                await stream.send("go", f"{HOME}{asked(request)}")
+        return stream.response
 
     # --- what they share
 
@@ -184,12 +256,16 @@ class MachinePages:
             session.notice = notice_of(err)
             raise see_other(request, HOME) from None
 
-    async def _order(self, wish: Wish, session: Session, request: web.Request, values: Mapping[str, Any]) -> str:
+    async def _stick_asked(self, session: Session, request: web.Request) -> None:
+        """Raises: TraceError: the trail takes nothing, so no stick is let in."""
+        event = audit.machine_changed(self._desk.clock(), "stick-asked", session.who, request.remote or "")
+        await self._desk.trail.record(event)
+
+    async def _order(self, wish: Wish, session: Session, address: str, values: Mapping[str, Any]) -> str:
         """The trail first. The order's id. Raises: Refused: the session ended meanwhile. StoreError."""
         if session.ended is not None:
             raise Refused("signed-out", "the session ended while it sent")
-        event = audit.machine_changed(self._desk.clock(), f"{wish}-asked", session.who, request.remote or "")
-        await self._desk.trail.record(event)
+        await self._desk.trail.record(audit.machine_changed(self._desk.clock(), f"{wish}-asked", session.who, address))
         return (await asyncio.to_thread(self._orders.put, wish, session.who, self._desk.clock(), values)).id
 
     async def _answered(self, wish: Wish, session: Session, request: web.Request, values: Mapping[str, Any]) -> None:
@@ -198,7 +274,7 @@ class MachinePages:
         Raises:
             Refused: with its words. StoreError: nobody carried it out.
         """
-        order = await self._order(wish, session, request, values)
+        order = await self._order(wish, session, request.remote or "", values)
         await answered(self._desk.data_dir, wish, order, self._answer_s)
 
 
@@ -214,11 +290,16 @@ class _Told:
 
     async def __aexit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, BoxError):
-            self._session.notice = (
-                "machine-refused",
-                {"said": error.hint or "L’opération a échoué ; rien n’a changé."},
-            )
+            self._session.notice = _refused(error)
             raise see_other(self._request, HOME) from None
+
+
+def _refused(error: BoxError) -> Notice:
+    return "machine-refused", {"said": error.hint or "L’opération a échoué ; rien n’a changé."}
+
+
+def _lives(session: Session | None) -> bool:
+    return session is not None and session.ended is None
 
 
 async def answered(data_dir: Path, wish: Wish, order: str, within_s: float) -> None:

@@ -123,7 +123,7 @@ class Page:
         ).add_to(app)
         ContentsPages(front, on_box=machine is not None, folder=people.papers).add_to(app)
         if machine is not None:
-            MachinePages(front, people.sign_in, machine).add_to(app)
+            MachinePages(front, people.sign_in, machine, self._live).add_to(app)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:

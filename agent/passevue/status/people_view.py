@@ -229,6 +229,11 @@ def machine(frame: Frame, shown: Mapping[str, Any]) -> str:
     return _render("machine.html", frame, shown)
 
 
+def stick_part(frame: Frame, percent: int) -> str:
+    """How far a file from the stick is: the live part of `machine`."""
+    return _render("stick_part.html", frame, {"percent": percent})
+
+
 def contents(frame: Frame, shown: Mapping[str, Any]) -> str:
     return _render("contents.html", frame, shown)
 

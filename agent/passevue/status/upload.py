@@ -64,18 +64,18 @@ async def receive(
                     if not checked:
                         await check(texts)
                         checked = True
-                    names[part.name] = await _kept(part, orders, wanted[part.name])
+                    names[part.name] = await kept(_pieces(part), orders, wanted[part.name])
                 elif part.name not in wanted and part.name not in texts and not checked:
                     texts[part.name] = await _text(part)
         if set(names) != set(wanted):
             raise Unreadable("a file is missing", hint="Choisissez tous les fichiers demandés.")
     except (TimeoutError, ValueError, ConnectionError) as err:
-        await _forget(orders, names)
+        await forget(orders, names)
         raise Unreadable(
             f"the form did not come whole: {type(err).__name__}", hint="L’envoi a été interrompu."
         ) from err
     except BaseException:
-        await _forget(orders, names)
+        await forget(orders, names)
         raise
     return texts, names
 
@@ -89,11 +89,21 @@ async def _text(part: BodyPartReader) -> bytearray:
     return found
 
 
-async def _kept(part: BodyPartReader, orders: Orders, wanted: Wanted) -> str:
+async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await part.read_chunk(PIECE):
+        yield bytes(chunk)
+
+
+async def kept(pieces: AsyncIterator[bytes], orders: Orders, wanted: Wanted) -> str:
+    """A file's name among the orders, where it is whole and on the disk.
+
+    Raises:
+        Unreadable: too large, or empty; or what `pieces` raises. StoreError, NoRoom: it cannot be kept.
+    """
     path, file = await asyncio.to_thread(_begun, orders, wanted)
     size = 0
     try:
-        while chunk := await part.read_chunk(PIECE):
+        async for chunk in pieces:
             size += len(chunk)
             if size > wanted.most:
                 raise Unreadable(f"expected at most {wanted.most} bytes", hint=wanted.too_large)
@@ -143,10 +153,11 @@ async def forgotten(orders: Orders, names: Mapping[str, str]) -> AsyncIterator[N
     try:
         yield
     except BaseException:
-        await _forget(orders, names)
+        await forget(orders, names)
         raise
 
 
-async def _forget(orders: Orders, names: Mapping[str, str]) -> None:
+async def forget(orders: Orders, names: Mapping[str, str]) -> None:
+    """Remove files from among the orders."""
     for name in names.values():
         await asyncio.to_thread((orders.folder / name).unlink, missing_ok=True)

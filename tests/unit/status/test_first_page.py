@@ -24,6 +24,7 @@ from passevue.provision.first_certificate import context, first_certificate
 from passevue.status.first_page import Box, FirstPage
 from passevue.update.machine import Machine
 from passevue.update.orders import Order, Orders, Wish
+from tests.peers.stick import Stick, formatted, reader
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 PEM = package.key_pem(KEY.public_key()).decode()
@@ -83,7 +84,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         (tmp_path / "kept").mkdir()
         (tmp_path / "kept/key").write_text(SECRET + "\n")
         certificate, _ = first_certificate(tmp_path / "page", "S")
-        return Box(tmp_path, "7F3A-90C1-22BE", fingerprint(certificate))
+        return Box(tmp_path, "7F3A-90C1-22BE", fingerprint(certificate), stick=tmp_path / "stick.sock")
 
     box = await asyncio.to_thread(prepared)
     tls = await asyncio.to_thread(context, tmp_path / "page", "S")
@@ -117,6 +118,29 @@ async def test_a_box_is_claimed_configured_and_hands_out_its_recovery_key(site: 
     assert "oubliée" in await site.post("/recovery", password=PASSWORD, act="noted")
     assert SECRET not in await site.post("/recovery", password=PASSWORD, act="show")
     assert not await asyncio.to_thread((site.folder / "kept/key").exists)
+
+
+async def test_a_box_is_configured_from_a_stick_when_somebody_with_the_password_asks(site: Site) -> None:
+    await site.claim()
+    content = document()
+    files = {"7f3a-90c1-22be.toml": content, "7f3a-90c1-22be.toml.sig": KEY.sign(content), "other.toml": b"x"}
+    image = await asyncio.to_thread(formatted, site.folder, files)
+    assert "ne répond pas" in await site.post("/configuration/stick", password=PASSWORD)
+    with reader(site.folder / "stick.sock", Stick(image)) as asked:
+        assert "mot de passe" in await site.post("/configuration/stick", password="un autre, faux")
+        assert asked == []
+        assert "Configuration en place" in await site.post("/configuration/stick", password=PASSWORD)
+        assert len(asked) == 1
+    assert await asyncio.to_thread((site.folder / "config/passevue.toml").exists)
+
+
+async def test_a_forged_configuration_on_a_stick_is_told_and_gone(site: Site) -> None:
+    await site.claim()
+    image = await asyncio.to_thread(formatted, site.folder, {"box.toml": document(), "box.toml.sig": bytes(64)})
+    with reader(site.folder / "stick.sock", Stick(image)):
+        assert "La signature n’est pas celle" in await site.post("/configuration/stick", password=PASSWORD)
+    left = await asyncio.to_thread(lambda: [path.suffix for path in (site.folder / "orders").iterdir()])
+    assert not {".toml", ".sig"} & set(left)
 
 
 async def test_a_pasted_key_may_have_lost_its_lines(site: Site) -> None:

@@ -29,6 +29,7 @@ MEASURED = {
     "passevue-notary.service": 6,
     "passevue-page.service": 12,
     "passevue-recovery.service": 11,
+    "passevue-stick.service": 9,
     "passevue-undo.service": 9,
 }
 

@@ -89,7 +89,7 @@ def _folders(profile: str, word: str, rights: str) -> set[str]:
 
 NUMBERS = {
     f"passevue-{name}": number
-    for number, name in enumerate(("intake", "national", "page", "host", "network", "facts", "notary"), 701)
+    for number, name in enumerate(("intake", "national", "page", "host", "network", "facts", "notary", "stick"), 701)
 }
 
 
@@ -113,7 +113,7 @@ def test_each_zone_has_its_own_user_without_shell_or_password_in_the_shared_grou
         line.split(":")[0]: line.split(":")[3].split(",") for line in (peopled / "etc/group").read_text().splitlines()
     }
     assert "passevue:x:700:" in (peopled / "etc/group").read_text()
-    others = {"passevue-facts", "passevue-network", "passevue-notary"}
+    others = {"passevue-facts", "passevue-network", "passevue-notary", "passevue-stick"}
     assert set(users) == {*(f"passevue-{part}" for part in Part), *others}
     assert {name: int(user[2]) for name, user in users.items()} == NUMBERS, "data in the field carry the old ones"
     assert {name: int(user[3]) for name, user in users.items()} == NUMBERS

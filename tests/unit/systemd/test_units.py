@@ -8,6 +8,7 @@ import pytest
 
 from passevue.provision.placing import Placing
 from passevue.status.machine_pages import ANSWER_S
+from passevue.stick.asking import SOCKET
 from passevue.update.machine import Machine
 from passevue.zones.meeting import Place
 from passevue.zones.part import Part
@@ -42,12 +43,18 @@ def test_every_zone_has_its_service_and_its_user() -> None:
 
 def test_the_sockets_are_those_that_the_zones_know() -> None:
     named = {value(f"{HERE}/{name}", "Socket", "FileDescriptorName"): name for name in SOCKETS}
-    assert set(named) == {"mllp", "dicom", "page", *map(str, Place)}
+    assert set(named) == {"mllp", "dicom", "page", "stick", *map(str, Place)}
     for name, unit in named.items():
         assert unit == f"passevue-{name}.socket"
         service = value(f"{HERE}/{unit}", "Socket", "Service")
         assert unit in value(f"{HERE}/{service}", "Service", "Sockets").split()
         assert unit in value(f"{HERE}/{service}", "Unit", "Requires").split()
+
+
+def test_who_reads_sticks_answers_the_page_alone() -> None:
+    unit = f"{HERE}/passevue-stick.socket"
+    assert value(unit, "Socket", "ListenStream") == str(SOCKET)
+    assert (value(unit, "Socket", "SocketMode"), value(unit, "Socket", "SocketUser")) == ("0600", "passevue-page")
 
 
 @pytest.mark.parametrize("place", list(Place))
