@@ -1,12 +1,14 @@
 """The page of a box without a configuration in a real browser: read, folded out and sent by keyboard alone."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.interop.test_page_in_browser import CHROMIUM, chromium
 from tests.interop.test_sign_in_in_browser import check
-from tests.unit.status.test_first_page import PASSWORD, PEM, SERIAL, Site, ordered, site
+from tests.peers.stick import Stick, formatted, reader
+from tests.unit.status.test_first_page import KEY, PASSWORD, PEM, SERIAL, Site, document, ordered, site
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 __all__ = ["site"]
@@ -29,7 +31,7 @@ async def test_a_box_is_claimed_and_erased_by_keyboard(site: Site, tmp_path: Pat
         await check(page, "claimed")
         form = page.locator("form[action^='/erase']")
         assert not await form.is_visible()
-        await page.locator("summary").focus()
+        await page.locator("#erase summary").focus()
         assert await page.evaluate("document.activeElement.getBoundingClientRect().height") >= 24
         await page.keyboard.press("Enter")
         await form.wait_for()
@@ -48,4 +50,23 @@ async def test_a_box_is_claimed_and_erased_by_keyboard(site: Site, tmp_path: Pat
         await page.locator("#notice", has_text="s’efface et redémarre").wait_for()
         assert await ordered(site) is not None
         assert complaints == []
+        await visitor.close()
+
+
+async def test_a_stick_is_asked_for_by_keyboard(site: Site, tmp_path: Path) -> None:
+    await site.claim()
+    content = document()
+    image = await asyncio.to_thread(formatted, tmp_path, {"box.toml": content, "box.toml.sig": KEY.sign(content)})
+    async with chromium() as browser:
+        visitor = await browser.new_context(base_url=site.url(""), locale="fr-FR", ignore_https_errors=True)
+        page = await visitor.new_page()
+        await page.goto("/")
+        await page.locator("#stick summary").focus()
+        await page.keyboard.press("Enter")
+        await check(page, "folded out")
+        await page.keyboard.press("Tab")
+        await page.keyboard.type(PASSWORD)
+        with reader(site.folder / "stick.sock", Stick(image)):
+            await page.keyboard.press("Enter")
+            await page.locator("#notice", has_text="Configuration en place").wait_for()
         await visitor.close()

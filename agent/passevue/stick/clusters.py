@@ -76,10 +76,12 @@ class Heap:
         """Where `length` bytes are: (at, size), at most `PIECE` at once.
 
         Raises:
-            Unreadable: the chain ends before, or leads out of the volume.
+            Unreadable: the chain ends before, or leads out of the volume; the file is larger than that.
         """
-        missing = length
-        for cluster, together in self._runs(first, -(-length // self.cluster), chained=chained):
+        missing, count = length, -(-length // self.cluster)
+        if count > self.count:  # else a chain that bites its tail could give 2⁶⁴ bytes
+            raise damaged("a file that is larger than its volume")
+        for cluster, together in self._runs(first, count, chained=chained):
             run = min(together * self.cluster, missing)
             at = self.start + (cluster - FIRST) * self.cluster
             for offset in range(0, run, PIECE):

@@ -38,9 +38,11 @@ def root(volume: Blocks) -> tuple[File, ...] | None:
     root_sectors = -(-root_entries * 32 // sector)
     data = reserved + tables * table + root_sectors
     count = (total - data) // per_cluster
-    if total * sector > volume.size or count < _FAT16:
+    # FAT32 has no 16-bit length of its table. The specification counts clusters instead (§ 3.5); Linux does as is done
+    # here, and small FAT32 volumes are about. Counted, they would be a FAT16 without a root, thus without files.
+    width = 2 if table16 else 4
+    if total * sector > volume.size or count < 1 or (width == 2 and not _FAT16 <= count < _FAT32):
         return None
-    width = 4 if count >= _FAT32 else 2
     mask = 0x0FFFFFFF if width == 4 else 0xFFFF
     heap = Heap(
         volume,

@@ -169,6 +169,16 @@ def test_a_size_that_cannot_be_is_damage(volume: Volume, size: int, chained: boo
         read(volume)
 
 
+def test_a_chain_that_bites_its_tail_gives_no_more_than_the_volume_has(volume: Volume) -> None:
+    where = volume.add("box.toml", bytes(9000))
+    first = struct.unpack_from("<I", volume.image, where + 52)[0]
+    struct.pack_into("<I", volume.image, volume.table + 4 * (first + 1), first)
+    for at in (8, 24):
+        rewritten(volume, where, 32 + at, "<Q", 1 << 62)
+    with pytest.raises(Unreadable):
+        read(volume)
+
+
 def test_a_file_that_was_not_written_to_its_end_is_not_given(volume: Volume) -> None:
     where = volume.add("box.toml", bytes(9000))
     rewritten(volume, where, 32 + 8, "<Q", 4000)

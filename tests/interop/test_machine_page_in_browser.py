@@ -1,0 +1,55 @@
+"""The machine's page in a real browser while a USB stick is read: how far it is, seen and said, and what came of it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from passevue.stick import wire
+from passevue.stick.wire import Kind
+from tests.interop.test_page_in_browser import CHROMIUM, chromium
+from tests.interop.test_sign_in_in_browser import check
+from tests.journeys.test_machine_page import admin, desk
+from tests.peers.front_desk import Browser, FrontDesk
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+__all__ = ["admin", "desk"]
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
+async def test_the_stick_is_followed_to_its_end(desk: FrontDesk, admin: Browser, scripts: bool, tmp_path: Path) -> None:
+    more, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(wire.frame(Kind.FILE, {"field": "bundle", "size": 8}) + wire.frame(Kind.DATA, b"half"))
+        await more.wait()
+        writer.write(wire.frame(Kind.DATA, b"re"))
+        await goes_on.wait()
+        writer.write(wire.frame(Kind.DATA, b"st") + wire.frame(Kind.DONE))
+        writer.close()
+
+    async with chromium() as browser, await asyncio.start_unix_server(slow, str(desk.folder / "stick.sock")):
+        visitor = await browser.new_context(base_url=desk.url, locale="fr-FR", java_script_enabled=scripts)
+        await visitor.add_cookies(
+            [{"name": each.key, "value": each.value, "url": desk.url} for each in admin.session.cookie_jar]
+        )
+        page = await visitor.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        await page.goto("/site/machine")
+        await page.locator("#update").get_by_role("button", name="Lire la clé USB").click()
+        await page.get_by_text("50 % · laissez-la branchée").wait_for()
+        if scripts:
+            await check(page, "reading")
+            more.set()
+            await page.locator("#announce", has_text="Lecture de la clé : 75 %").wait_for(state="attached")
+        more.set()
+        goes_on.set()
+        if not scripts:
+            await asyncio.sleep(1)
+            await page.reload()
+        await page.locator("#notice", has_text="C’est demandé").wait_for()
+        if scripts:
+            await check(page, "read")
+        assert complaints == []
+        await visitor.close()
