@@ -52,6 +52,14 @@ def find(devices: Path) -> Path:
     return sticks[0]
 
 
+def put_out(devices: Path = usb.DEVICES) -> None:
+    """Every stick is dead again, for who was killed while one was read."""
+    for path in usb.plugged_in(devices):
+        if _is_stick(path):
+            with suppress(Unreadable):
+                usb.authorize(path, False)
+
+
 def _is_stick(path: Path) -> bool:
     with suppress(Unreadable):
         found = set(usb.read_device(path).interfaces)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from passevue.errors import Refused, Unreadable
-from passevue.stick.device import Device, find, let_in
+from passevue.stick.device import Device, find, let_in, put_out
 
 DEVICE = bytes.fromhex("12010002000000406707815500010102030 1".replace(" ", ""))
 # SanDisk-like: one configuration, one bulk-only interface, endpoints 81 and 02.
@@ -53,6 +53,14 @@ def test_no_stick_and_two_sticks_are_refused(tmp_path: Path) -> None:
     plugged(tmp_path, BULK_ONLY, "2-1.4")
     with pytest.raises(Refused, match="stick-several"):
         find(tmp_path)
+
+
+def test_every_stick_is_put_out_and_nothing_else(tmp_path: Path) -> None:
+    stick, keyboard = plugged(tmp_path, BULK_ONLY, "1-1"), plugged(tmp_path, KEYBOARD, "1-2")
+    for path in (stick, keyboard):
+        (path / "authorized").write_text("1")
+    put_out(tmp_path)
+    assert [(path / "authorized").read_text() for path in (stick, keyboard)] == ["0", "1"]
 
 
 def test_who_becomes_something_else_is_dead_again(tmp_path: Path) -> None:
