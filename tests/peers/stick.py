@@ -6,7 +6,7 @@ image file; and a reader of the box behind a socket, with such a stick in it.
         …
 
 Faults are set on it: `not_ready` commands fail first, `gone_after` reads it is pulled out, `halts` reads are stalled,
-`lies` changes each status that it sends.
+`lies` changes each status that it sends; others say what they are.
 
 Written from USB Mass Storage Class Bulk-Only Transport 1.0 and SBC-3, not from our own side.
 """
@@ -31,9 +31,14 @@ class Stick:
         self.image, self.sector = image, sector
         self.kind = 0x00
         self.not_ready = 0
+        self.asleep = 0  # answers to who asks what it is that fail
         self.gone_after = -1
         self.halts = 0
         self.lies: Callable[[bytes], bytes] = bytes
+        self.empty_first = False  # an empty packet before each status
+        self.skips_data = 0  # commands that are answered with a status where data are due
+        self.stuck = False  # halted for good
+        self.on_read: Callable[[], object] = lambda: None
         self.reads = self.resets = self.senses = 0
         self._out = b""
         self._status = b""
@@ -51,6 +56,10 @@ class Stick:
         failed = told is None
         given = (told or b"")[:length]
         self._out, self._halted = given, failed and length > 0
+        if self.skips_data and length:
+            self.skips_data -= 1
+            self._out, failed = b"", True
+        self._empty = self.empty_first
         status = struct.pack("<4sIIB", b"USBS", self._tag, length - len(given), failed)
         self._status = self.lies(status)
 
@@ -60,10 +69,15 @@ class Stick:
         if self._out:
             found, self._out = self._out[:length], self._out[length:]
             return found
+        if self._empty:
+            self._empty = False
+            return b""
         status, self._status = self._status, b""
         return status[:length]
 
     def clear(self, *, into: bool) -> None:
+        if self.stuck:
+            raise Stalled
         if into:
             self._halted = False
 
@@ -76,6 +90,9 @@ class Stick:
     def _command(self, block: bytes) -> bytes | None:
         """Its data; None when it fails."""
         match block[0]:
+            case 0x12 if self.asleep:
+                self.asleep -= 1
+                return None
             case 0x12:
                 return bytes((self.kind, 0x80, 4, 2, 31, 0, 0, 0)) + b"ESSAI   CLE             1.00"
             case 0x03:
@@ -94,6 +111,7 @@ class Stick:
 
     def _read(self, _flags: int, first: int, _group: int, count: int) -> bytes | None:
         self.reads += 1
+        self.on_read()
         if self.reads == self.gone_after:
             raise Unreadable("a USB device does not answer: No such device", hint=GONE)
         if self.halts:

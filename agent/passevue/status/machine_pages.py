@@ -151,15 +151,22 @@ class MachinePages:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._front.form(request, Cookie.SESSION, HOME) as form, self._told(request, session):
             values = {"now": form.text("now") == "yes", "kind": "feature"}
+            self._transfer.must_be_over()
             await self._stick_asked(session, request)
             self._transfer.begin(partial(self._take_bundle, session, request.remote or "", values))
         raise see_other(request, HOME)
 
     async def _take_bundle(self, session: Session, address: str, values: Mapping[str, Any], tell: Told) -> None:
-        """A bundle from the stick, and its order; what came of it is told on the page."""
+        """A bundle from the stick, and its order; what came of it is told on the page. Ends with the session."""
         desk = self._desk
+
+        def told(taken: int, size: int) -> None:
+            if session.ended is not None:
+                raise Refused("signed-out", "the session ended while it was read")
+            tell(taken, size)
+
         try:
-            names = await fetched(desk.stick, self._orders, Want.BUNDLE, desk.serial, BUNDLE, BUNDLE_S, tell)
+            names = await fetched(desk.stick, self._orders, Want.BUNDLE, desk.serial, BUNDLE, BUNDLE_S, told)
             async with forgotten(self._orders, names):
                 await self._order(Wish.INSTALL, session, address, {**values, **names})
             session.notice = ("update-asked", {})
@@ -183,6 +190,7 @@ class MachinePages:
     async def _configure_from_stick(self, request: web.Request) -> web.StreamResponse:
         session, desk = self._front.signed_in(request, Role.ADMIN), self._desk
         async with self._front.form(request, Cookie.SESSION, HOME), self._told(request, session):
+            self._transfer.must_be_over()
             await self._stick_asked(session, request)
             names = await fetched(desk.stick, self._orders, Want.CONFIGURATION, desk.serial, DOCUMENT, DOCUMENT_S)
             await self._placed(session, request, names)

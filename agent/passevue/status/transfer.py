@@ -20,11 +20,15 @@ class Transfer:
     def runs(self) -> bool:
         return not self.over.is_set()
 
-    def begin(self, work: Callable[[Told], Awaitable[None]]) -> None:
-        """Raises: Refused: another one is under way."""
+    def must_be_over(self) -> None:
+        """Raises: Refused: one is under way."""
         if self.runs:
             hint = "La clé est déjà en cours de lecture : attendez qu’elle finisse."
             raise Refused("stick-busy", "another file is being read", hint=hint)
+
+    def begin(self, work: Callable[[Told], Awaitable[None]]) -> None:
+        """Raises: Refused: one is under way."""
+        self.must_be_over()
         self.percent = 0
         self.over.clear()
         self._task = asyncio.create_task(self._run(work), name="stick")

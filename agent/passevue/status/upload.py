@@ -8,7 +8,7 @@ nothing that a stranger sends is kept. What was begun and not finished is remove
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,6 +23,8 @@ MOST_PARTS = 12
 PIECE = 1 << 20
 RESERVE = 1 << 30
 """Bytes that stay free: the queue's own (reliability § 5)."""
+
+_READ_ONLY = "Le disque n’accepte pas l’écriture."
 
 Check = Callable[[dict[str, bytearray]], Awaitable[None]]
 
@@ -121,9 +123,7 @@ def _begun(orders: Orders, wanted: Wanted) -> tuple[Path, IO[bytes]]:
     try:
         return orders.draft(wanted.suffix, wanted.mode)
     except OSError as err:
-        raise StoreError(
-            f"an upload cannot be kept: {err.strerror}", hint="Le disque n’accepte pas l’écriture."
-        ) from err
+        raise StoreError(f"an upload cannot be kept: {err.strerror}", hint=_READ_ONLY) from err
 
 
 def _written(file: IO[bytes], chunk: bytes | bytearray) -> None:
@@ -137,14 +137,18 @@ def _written(file: IO[bytes], chunk: bytes | bytearray) -> None:
 
 
 def _ended(file: IO[bytes]) -> None:
-    with file:
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with file:
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as err:
+        raise StoreError(f"an upload cannot be kept: {err.strerror}", hint=_READ_ONLY) from err
 
 
 def _dropped(file: IO[bytes], path: Path) -> None:
-    file.close()
     path.unlink(missing_ok=True)
+    with suppress(OSError):  # what was still to be written has no room
+        file.close()
 
 
 @asynccontextmanager

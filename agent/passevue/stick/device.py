@@ -7,7 +7,7 @@ Rules:
 - Only a device whose every interface is mass storage by the bulk-only transport (class 08, SCSI 06, 50; 62 is the same
   data by UAS, which we do not speak). A stick that is a keyboard too is none.
 - Two sticks at once are refused: nobody can know which was meant.
-- What it is, is read again once the kernel has let it in: a device that says something else then is refused.
+- A device that becomes something else has to come anew for that, and is dead then like any other.
 
 Source: USB Mass Storage Class Specification Overview 1.4 §§ 2, 3; USB 2.0 § 9.6; Linux, usb/authorization.
 """
@@ -74,14 +74,21 @@ def let_in(path: Path, nodes: Path = NODES) -> Iterator[Device]:
     Raises:
         Unreadable: it is gone, cannot be let in, or is something else now.
     """
-    usb.authorize(path, True)
     try:
-        if not _is_stick(path):
-            raise Unreadable("a USB stick became something else", hint=_ALIKE)
+        _authorized(path)
         yield _described(path, nodes)
     finally:
         with suppress(Unreadable):  # it has left by itself
             usb.authorize(path, False)
+
+
+def _authorized(path: Path) -> None:
+    try:
+        usb.authorize(path, True)
+    except Unreadable as err:  # the kernel says so too when the device refuses what it is asked first
+        raise Unreadable(err.message, hint=_ALIKE) from err
+    if not _is_stick(path):
+        raise Unreadable("a USB stick became something else", hint=_ALIKE)
 
 
 def _described(path: Path, nodes: Path) -> Device:

@@ -8,14 +8,14 @@ from passevue.stick.blocks import Blocks
 from passevue.stick.clusters import File
 from passevue.stick.partitions import partitions
 
-MOST_VOLUMES = 4  # 65,536 files each; a GPT may name one volume 128 times, and the reader has 96 MiB
+MOST_FILES = 65_536  # a root can have so many, a table may name one volume 128 times, and the reader has 96 MiB
 MOST_PARTITIONS = 16
 FORMAT = "Cette clé ne se lit pas : formatez-la en FAT32 ou exFAT (pas NTFS), puis remettez-y le fichier."
 
 
 def files(blocks: Blocks) -> tuple[File, ...]:
-    """Of the first `MOST_VOLUMES` volumes that are understood, those of the first partition first; a damaged one is
-    left out where another is sound.
+    """Of all volumes that are understood, those of the first partition first; no further volume once there are
+    `MOST_FILES`. A damaged one is left out where another is sound.
 
     Raises:
         Unreadable: none is understood or sound, or the stick fails.
@@ -32,7 +32,7 @@ def files(blocks: Blocks) -> tuple[File, ...]:
             wrong = err
         else:
             found += [] if root is None else [root]
-        if len(found) == MOST_VOLUMES:
+        if sum(map(len, found)) >= MOST_FILES:
             break
     if not found:
         raise wrong

@@ -4,6 +4,7 @@ The process that does this has no key, no network, nothing of the data partition
 could take over is that, for as long as somebody has asked for it.
 """
 
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -49,11 +50,31 @@ def serve(page: socket.socket, opened: Opener = the_stick) -> None:
             log.warning("stick_page_gone", reason=type(err).__name__)
 
 
+class Wanted:
+    """The stick's blocks for as long as the page waits for them: nothing is read for who has left."""
+
+    def __init__(self, disk: Blocks, page: socket.socket) -> None:
+        self._disk, self._page = disk, page
+        self.size, self.sector = disk.size, disk.sector
+
+    def read(self, at: int, length: int) -> bytes:
+        """Raises: ConnectionResetError: the page has left. Unreadable."""
+        still_there(self._page)
+        return self._disk.read(at, length)
+
+
+def still_there(page: socket.socket) -> None:
+    """Raises: ConnectionResetError: it has left: it says nothing after its question."""
+    if select.select([page], [], [], 0)[0]:
+        raise ConnectionResetError
+
+
 def _answer(page: socket.socket, opened: Opener) -> None:
     try:
         want, serial = wire.read_asking(_line(page))
+        still_there(page)
         with opened() as disk:
-            for name, file in chosen(files(disk), want, serial).items():
+            for name, file in chosen(files(Wanted(disk, page)), want, serial).items():
                 page.sendall(wire.frame(Kind.FILE, {"field": name, "size": file.size}))
                 for piece in file.pieces():
                     page.sendall(wire.frame(Kind.DATA, piece))

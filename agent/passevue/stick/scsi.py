@@ -6,7 +6,8 @@
 Facts:
 - A command is 31 bytes, its data follow, then 13 bytes of status; who halts an endpoint has said no, and tells why in
   the status after the halt is taken away.
-- Just let in, a stick says for a while that it is not ready, or that its medium is new: asked again, `READY_S` long.
+- Just let in, a stick fails for a while, is not ready, or says that its medium is new: asked again, `READY_S` long.
+- Some send an empty packet before the status, or the status in place of the data: taken as what they are.
 - Nothing that a stick says is believed: not its lengths, its numbers, its size.
 
 Source: USB Mass Storage Class Bulk-Only Transport 1.0 §§ 5, 6; SPC-4 §§ 6.4, 6.27, 6.37; SBC-3 §§ 5.11, 5.16.
@@ -14,6 +15,7 @@ Source: USB Mass Storage Class Bulk-Only Transport 1.0 §§ 5, 6; SPC-4 §§ 6.4
 
 import struct
 import time
+from contextlib import suppress
 
 from passevue.errors import Unreadable
 from passevue.stick.usbfs import GONE, MOST_BYTES, Stalled, Transport
@@ -72,17 +74,20 @@ class Disk:
         return self._asked(_READ, count * self.sector, struct.pack(">BIBH", 0, first, 0, count))
 
     def _meet(self) -> None:
-        kind = self._asked(_INQUIRY, 36, bytes((0, 0, 0, 36)))[0]
-        if kind & 0x1F:  # not a direct-access device that is there: SPC-4 table 141
+        kind = self._in_time(_INQUIRY, 36, bytes((0, 0, 0, 36)))[:1]
+        if kind != b"\0":  # a direct-access device that is there: SPC-4 table 141
             raise Unreadable("a USB device that is no disk", hint="Cet appareil USB n’est pas une clé de stockage.")
+        self._in_time(_TEST_UNIT_READY, 0)
+
+    def _in_time(self, operation: int, length: int, rest: bytes = b"") -> bytes:
+        """What it says once it is ready."""
         while True:
             try:
-                self._run(_TEST_UNIT_READY, b"", 0)
-                return
+                return self._run(operation, rest, length)
             except Failed:
-                self._sense()
                 if time.monotonic() > self._until:
                     raise Unreadable("a stick that is never ready", hint=_FAILED) from None
+                self._sense()
                 time.sleep(AGAIN_S)
 
     def _asked(self, operation: int, length: int, rest: bytes = b"") -> bytes:
@@ -97,10 +102,8 @@ class Disk:
 
     def _sense(self) -> None:
         """Why it failed: asked so that it goes on, not for what it says."""
-        try:
+        with suppress(Failed):
             self._run(_REQUEST_SENSE, bytes((0, 0, 0, 18)), 18)
-        except Failed as err:
-            raise Unreadable("a stick that says nothing of its failure", hint=_FAILED) from err
 
     def _run(self, operation: int, rest: bytes, length: int) -> bytes:
         """One command with its data.
@@ -113,6 +116,9 @@ class Disk:
         command = block.ljust(6 if operation < 0x20 else 10, b"\0")
         self._send(_COMMAND.pack(b"USBC", self._tag, length, 0x80, 0, len(command), command))
         found = self._data(length)
+        if len(found) == _STATUS.size and length != _STATUS.size and found.startswith(b"USBS"):
+            self._judge(found)
+            return b""
         self._finish()
         return found
 
@@ -132,15 +138,19 @@ class Disk:
                 if len(piece) < wanted:  # a short packet: that is all
                     break
         except Stalled:
-            self._transport.clear(into=True)
+            self._go_on()
         return bytes(found)
 
     def _finish(self) -> None:
         try:
-            status = self._transport.receive(_STATUS.size)
+            status = self._transport.receive(_STATUS.size) or self._status_again()
         except Stalled:
-            self._transport.clear(into=True)
+            self._go_on()
             status = self._status_again()
+        self._judge(status)
+
+    def _judge(self, status: bytes) -> None:
+        """Raises: Failed."""
         signature, tag, _, said = _STATUS.unpack(status.ljust(_STATUS.size, b"\0")[: _STATUS.size])
         if len(status) != _STATUS.size or signature != b"USBS" or tag != self._tag or said > 1:
             self._recover()
@@ -153,6 +163,14 @@ class Disk:
             return self._transport.receive(_STATUS.size)
         except Stalled:
             return b""
+
+    def _go_on(self) -> None:
+        """It has halted and is asked on. Raises: Failed: it halts at that too."""
+        try:
+            self._transport.clear(into=True)
+        except Stalled:
+            self._recover()
+            raise Failed from None
 
     def _recover(self) -> None:
         """Reset recovery (Bulk-Only Transport § 5.3.4)."""

@@ -54,10 +54,10 @@ class Transport(Protocol):
         """`length` bytes, at most `MOST_BYTES`; fewer where the device ends early. Raises: as `send`."""
 
     def clear(self, *, into: bool) -> None:
-        """Take the halt from the endpoint that sends to us (`into`), or from the other. Raises: Unreadable."""
+        """Take the halt from the endpoint that sends to us (`into`), or from the other. Raises: as `send`."""
 
     def reset(self) -> None:
-        """Bulk-Only Mass Storage Reset. Raises: Unreadable."""
+        """Bulk-Only Mass Storage Reset. Raises: as `send`."""
 
 
 class Pipe:
@@ -93,7 +93,8 @@ class Pipe:
 
     def receive(self, length: int) -> bytes:
         buffer = ctypes.create_string_buffer(length)
-        return buffer.raw[: self._bulk(self._device.endpoint_in, buffer)]
+        taken = self._bulk(self._device.endpoint_in, buffer)
+        return buffer.raw[:taken]
 
     def clear(self, *, into: bool) -> None:
         endpoint = self._device.endpoint_in if into else self._device.endpoint_out

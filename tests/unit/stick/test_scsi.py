@@ -70,6 +70,35 @@ def test_a_read_that_is_refused_once_is_asked_again() -> None:
         disk.read(0, 1)
 
 
+def test_a_stick_that_wakes_up_slowly_is_waited_for() -> None:
+    stick = Stick(CONTENT)
+    stick.asleep = 3
+    assert opened(stick).read(0, 4) == CONTENT[:4]
+
+
+def test_an_empty_packet_before_the_status_is_passed_over() -> None:
+    stick = Stick(CONTENT)
+    stick.empty_first = True
+    assert opened(stick).read(0, 70_000) == CONTENT[:70_000]
+    assert stick.resets == 0
+
+
+def test_a_status_in_place_of_the_data_is_a_refusal_and_asked_again() -> None:
+    stick = Stick(CONTENT)
+    disk = opened(stick)
+    stick.skips_data = 1
+    assert disk.read(512, 4) == CONTENT[512:516]
+    assert stick.resets == 0
+
+
+def test_a_stick_that_is_halted_for_good_is_our_own_error() -> None:
+    stick = Stick(CONTENT)
+    disk = opened(stick)
+    stick.halts, stick.stuck = 99, True
+    with pytest.raises(Unreadable):
+        disk.read(0, 1)
+
+
 def test_a_stick_that_is_pulled_out_is_told() -> None:
     stick = Stick(CONTENT)
     disk = opened(stick)

@@ -29,7 +29,7 @@ MEASURED = {
     "passevue-notary.service": 6,
     "passevue-page.service": 12,
     "passevue-recovery.service": 11,
-    "passevue-stick.service": 9,
+    "passevue-stick.service": 5,
     "passevue-undo.service": 9,
 }
 

@@ -65,6 +65,17 @@ def test_a_zone_cannot_touch_what_is_another_zones() -> None:
         assert others & reads <= _folders(text, "", "r")
 
 
+def test_who_reads_sticks_writes_to_them_and_nowhere_else() -> None:
+    acts = (TREE / "etc/apparmor.d/passevue-acts").read_text()
+    profile = re.findall(r"(?ms)^profile passevue-stick .*?^}", acts)[0]
+    written = {path for path, rights in re.findall(r"(?m)^  (\S*/\S+) (\w+),$", profile) if set(rights) & set("wal")}
+    assert written == {"/dev/bus/usb/{,**}", "@{sys}/devices/**/usb[0-9]*/**/authorized"}
+    assert "owner " not in profile
+    assert "/var/" not in profile.partition("{")[2]
+    assert "network" not in profile
+    assert "capability" not in profile
+
+
 def test_page_and_health_gate_alone_read_what_the_engine_has_found() -> None:
     """What was measured is for who maintains the box; the verdict is for all."""
     folder = TREE / "etc/apparmor.d"

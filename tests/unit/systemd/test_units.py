@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from passevue.provision.placing import Placing
-from passevue.status.machine_pages import ANSWER_S
+from passevue.status.machine_pages import ANSWER_S, BUNDLE_S
 from passevue.stick.asking import SOCKET
 from passevue.update.machine import Machine
 from passevue.zones.meeting import Place
@@ -23,6 +23,8 @@ NOT_KNOWN_BEFORE = (
     "Failed to parse service type, ignoring: notify-reload",
     "Failed to parse boolean value, ignoring: identity",
     "Unknown key 'OpenFile' in section [Service], ignoring.",
+    "Unknown key 'PollLimitBurst' in section [Socket], ignoring.",
+    "Unknown key 'PollLimitIntervalSec' in section [Socket], ignoring.",
 )
 
 
@@ -55,6 +57,31 @@ def test_who_reads_sticks_answers_the_page_alone() -> None:
     unit = f"{HERE}/passevue-stick.socket"
     assert value(unit, "Socket", "ListenStream") == str(SOCKET)
     assert (value(unit, "Socket", "SocketMode"), value(unit, "Socket", "SocketUser")) == ("0600", "passevue-page")
+
+
+def test_who_reads_sticks_has_nothing_that_a_stick_could_want() -> None:
+    unit = f"{HERE}/passevue-stick.service"
+    assert value(unit, "Service", "User") == "passevue-stick"
+    assert value(unit, "Service", "PrivateNetwork") == "yes"
+    assert value(unit, "Service", "RestrictAddressFamilies") == "AF_UNIX"
+    assert settings(unit, "Service").count(("CapabilityBoundingSet", "")) == 1
+    assert [text for key, text in settings(unit, "Service") if key == "DeviceAllow"] == ["char-usb_device rw"]
+    assert value(unit, "Service", "ReadWritePaths") == "/sys/devices"
+    hidden = set(value(unit, "Service", "InaccessiblePaths").split())
+    assert {"-/var/lib/passevue", "-/var/lib/passevue-notary", "-/run/dbus", "-/run/pcscd"} <= hidden
+    keys = {key for key, _ in settings(unit, "Service")}
+    assert not keys & {"Group", "LoadCredentialEncrypted", "SupplementaryGroups"}
+
+
+def test_a_stick_that_makes_its_reader_fall_over_does_not_hold_the_box() -> None:
+    """SERV-02 holds consultations for a unit that failed. The page gives up before the reader is stopped, and by that
+    ends it.
+    """
+    unit = f"{HERE}/passevue-stick.service"
+    assert value(unit, "Service", "ExecStart").startswith("-/")
+    assert value(unit, "Service", "OOMPolicy") == "continue"
+    assert int(value(unit, "Service", "RuntimeMaxSec")) > BUNDLE_S
+    assert settings(unit, "Install") == []
 
 
 @pytest.mark.parametrize("place", list(Place))
