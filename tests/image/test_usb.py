@@ -108,7 +108,7 @@ async def test_a_stick_that_is_pulled_out_while_it_is_read_leaves_nothing(box: M
     await seen(box, STICK)
     async with admin_of(box) as admin:
         await admin.post("/site/machine/update/stick")
-        await admin.until("/site/machine", 'id="stick-read"', 60)
+        await eventually(lambda: admin.get("/site/machine"), lambda page: 'value="0"' not in page, 120)
         await box.unplug("stick")
         await admin.until("/site/machine", "retirée", 120)
     assert (await box.console.run("sh", "-c", "ls /var/lib/passevue/orders/*.raucb; true")).out == ""
