@@ -38,6 +38,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--in-tools"]:
         command = [str(part) for part in in_tools((HERE,), *sys.argv[2:])]
         return subprocess.run(command).returncode  # noqa: S603 (typed by who builds)
+    os.umask(0o022)  # the image's folders are made on the way: the same ones whoever builds
     order = read_order(sys.argv[1:])
     started = time.monotonic()
     try:

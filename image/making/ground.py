@@ -97,7 +97,9 @@ def tracked(tree: str) -> list[str]:
 
 
 def copy(source: Path, target: Path, mode: int | None = None) -> None:
+    """With the mode that is asked for, or the usual one: not the one that this machine's umask gave the source."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
     if source.is_symlink():
         target.symlink_to(os.readlink(source))
         return

@@ -44,7 +44,6 @@ def run_mkosi(order: Order, stage: Path) -> None:
     }
     words = [f"--{name}={value}" for name, value in settings.items()]
     words += [f"--profile={name}" for name in (order.profile, *(["test"] if order.test else []))]
-    words += [f"--extra-tree={tree}" for tree in order.extra]
     force = ["-f", "-f"] if order.fresh else ["-f"]  # twice: the trees of earlier builds go too
     with step(f"mkosi: {order.profile}{' with root console' if order.test else ''} {order.version}"):
         if order.fresh or not FETCHED.exists():

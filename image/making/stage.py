@@ -14,7 +14,9 @@ ELSEWHERE = ("colorama", "tzdata")  # Windows
 STAGE = BUILD / "stage"
 WHEELS = BUILD / "cache/wheels"
 PIP = BUILD / "pip/bin/pip"
-OVERLAYS = ("systemd", "image/rauc/overlay")  # trees laid out as they land
+OVERLAYS = ("systemd", "image/overlay", "image/rauc/overlay")  # trees laid out as they land
+CONSOLE = "image/mkosi.profiles/test/overlay"
+LANDS_IN = ("usr", "etc", "efi")  # of an overlay; the rest of its tree speaks to people
 HARDWARE = {
     "hw/readers/*.toml": "usr/share/passevue/hw/readers",
     "hw/udev/*.rules": "usr/lib/udev/rules.d",
@@ -48,15 +50,18 @@ def lay_out(order: Order) -> Path:
     with step("the agent, its units and readers"):
         remove(STAGE)
         _agent(STAGE / "usr/lib/passevue/python")
-        for tree in OVERLAYS:
+        for tree in (*OVERLAYS, *([CONSOLE] if order.test else [])):
             for name in tracked(tree):
                 inner = Path(name).relative_to(tree)
-                if inner.parts[0] in ("usr", "etc"):
+                if inner.parts[0] in LANDS_IN:
                     copy(REPOSITORY / name, STAGE / inner)
         for pattern, place in HARDWARE.items():
             for file in sorted(REPOSITORY.glob(pattern)):
                 copy(file, STAGE / place / file.name)
         _keys(order)
+        for extra in order.extra:
+            for file in sorted(path for path in extra.rglob("*") if path.is_symlink() or path.is_file()):
+                copy(file, STAGE / file.relative_to(extra))
     return STAGE
 
 
