@@ -276,13 +276,8 @@ def test_rules_and_neighbours_are_read_from_what_others_left(tmp_path: Path) -> 
     assert look.failing_rules(tmp_path, "boot-2") is None
     report.write_text("[" * 9000)
     assert look.failing_rules(tmp_path, "boot-1") is None
-    (tmp_path / "status").mkdir()
-    words = [
-        {"neighbour": "dmp", "ok_at": "2026-11-22T03:00:00+00:00", "failed_at": None},
-        {"neighbour": "pacs", "ok_at": "2026-11-22T02:00:00+00:00", "failed_at": "2026-11-22T03:00:00+00:00"},
-        7,
-    ]
-    (tmp_path / "status/neighbours-national.json").write_text(json.dumps(words))
+    up, down = _word("dmp", NOW, None), _word("pacs", NOW - timedelta(hours=1), NOW)
+    _left(tmp_path, "national", up, down, 7)
     at = datetime(2026, 11, 22, 3, 59, tzinfo=UTC)
     assert look.neighbours_up(tmp_path, at) == ("dmp",)
     assert look.neighbours_up(tmp_path, at + timedelta(minutes=1)) == (), "an hour ago is long ago"
@@ -296,10 +291,12 @@ def _word(name: object, ok_at: datetime | None, failed_at: datetime | None) -> d
     return {"neighbour": name, **{key: at.isoformat() if at else None for key, at in times.items()}}
 
 
-def _left(folder: Path, zone: str, *words: dict[str, object]) -> Path:
+def _left(folder: Path, zone: str, *words: object) -> Path:
+    """As a zone leaves it, whatever umask the tests run with: nobody else writes it."""
     path = folder / "status" / f"neighbours-{zone}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(words))
+    path.chmod(0o640)
     return path
 
 
