@@ -50,8 +50,9 @@ def test_elsewhere_they_are_their_users_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_there_keeps_its_mode(shared: Path) -> None:
-    (shared / "file").touch(0o640)
-    (shared / "own").mkdir(0o700)
+    (shared / "file").touch()
+    (shared / "file").chmod(0o640)
+    (shared / "own").mkdir()
     (shared / "own").chmod(0o700)
     os.close(open_shared(shared / "file", NEW))
     make_folder(shared / "own")

@@ -1,7 +1,8 @@
 import asyncio
 import json
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -231,6 +232,15 @@ async def test_what_changed_while_no_engine_ran_is_told(tmp_path: Path) -> None:
     ]
 
 
+@pytest.fixture
+def units_umask() -> Iterator[None]:
+    """That of passevue-host.service."""
+    before = os.umask(0o007)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("units_umask")
 async def test_the_report_is_left_whole_for_the_others(tmp_path: Path) -> None:
     bench = Bench(tmp_path, made_up(Says([failed("broken")])))
     await bench.engine.begin()
