@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 
 from making import results, stage  # noqa: E402
 from making.apt_sources import NoSources  # noqa: E402
-from making.ground import BUILD, BuildError, Order, git, in_tools  # noqa: E402
+from making.ground import BUILD, BuildError, Order, git, in_tools, unknown  # noqa: E402
 from making.image import FETCHED, run_mkosi  # noqa: E402
 from making.tools import make_keys, make_tools  # noqa: E402
 
@@ -50,7 +50,7 @@ def main() -> int:
         run_mkosi(order, stage.lay_out(order))
         results.give(order)
         results.make_bundle(order)
-    except (BuildError, NoSources) as err:
+    except (BuildError, NoSources, OSError) as err:  # OSError: a full disk, a place that cannot be written
         print(f"\nimage: {err}", file=sys.stderr)
         return 1
     print(f"\n{results.told(order)}, in {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -68,7 +68,8 @@ def read_order(argv: Sequence[str]) -> Order:
     add("--version", default=stage.version(), help="default: that of pyproject.toml")
     add("--name", help="folder under image/build/out (default: the profile)")
     add("--keys", type=Path, help="key set (default: image/build/keys/PROFILE, made when missing)")
-    add("--extra", type=Path, action="append", default=[], help="tree laid over the image (development only)")
+    extra = "folder whose files are laid over the image, root's, 0644 or 0755 (development only)"
+    add("--extra", type=Path, action="append", default=[], help=extra)
     add("--compression", default="zstd,12", help="of the root: lz4hc,6 while trying, zstd,12 (default)")
     add("--fresh", action="store_true", help="nothing from an earlier build's trees (production: always)")
     asked = parser.parse_args(argv)
@@ -94,10 +95,14 @@ def check(order: Order) -> None:
     """Refuses what would put development into production.
 
     Raises:
-        BuildError: that, or a version that updates cannot compare.
+        BuildError: that, what nobody reviewed, or a version that updates cannot compare.
     """
     if order.profile == "production" and (order.test or order.extra):
         raise BuildError("a production image takes no root console and no extra tree")
+    if missing := [extra for extra in order.extra if not extra.is_dir()]:
+        raise BuildError(f"{missing[0]} is no folder to lay over the image")
+    if unreviewed := unknown("image/mkosi.*"):
+        raise BuildError(f"not in the repository, but mkosi would take it: {', '.join(unreviewed)}")
     purpose = order.keys / "purpose"
     if purpose.exists() and (found := purpose.read_text().strip()) != order.profile:
         raise BuildError(f"{order.keys} holds {found} keys: they sign no {order.profile} image")

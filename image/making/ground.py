@@ -92,19 +92,36 @@ def git(*argv: str) -> str:
 
 def tracked(tree: str) -> list[str]:
     """The files of a tree that are, or are about to be, in the repository; not what programs left there."""
-    names = git("ls-files", "--cached", "--others", "--exclude-standard", tree).splitlines()
-    return sorted(name for name in names if (REPOSITORY / name).exists())
+    names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", tree).split("\0")
+    return sorted(name for name in names if name and os.path.lexists(REPOSITORY / name))
 
 
-def copy(source: Path, target: Path, mode: int | None = None) -> None:
-    """With the mode that is asked for, or the usual one: not the one that this machine's umask gave the source."""
+def unknown(tree: str) -> list[str]:
+    """The files of a tree that the repository does not know, those that it is told to ignore too."""
+    return [name for name in git("ls-files", "-z", "--others", tree).split("\0") if name]
+
+
+def commit() -> str:
+    """The commit that is built, with a `+` when the work tree is not quite it."""
+    return git("rev-parse", "HEAD") + (" +" if git("status", "--porcelain") else "")
+
+
+def copy(source: Path, target: Path) -> None:
+    """A file or a link, in the place of what was there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    if source.is_symlink():
-        target.symlink_to(os.readlink(source))
-        return
-    shutil.copyfile(source, target)
-    target.chmod(mode if mode is not None else 0o755 if os.access(source, os.X_OK) else 0o644)
+    shutil.copy(source, target, follow_symlinks=False)
+
+
+def settle(tree: Path) -> None:
+    """Gives a tree the usual rights: not those that umask, set-group-ID folders or ACLs of this machine gave it."""
+    for path in (tree, *tree.rglob("*")):
+        if path.is_symlink():
+            continue
+        for name in os.listxattr(path):
+            if name.startswith("system.posix_acl_"):
+                os.removexattr(path, name)
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o111 else 0o644)
 
 
 def remove(path: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from making.ground import BUILD, HERE, REPOSITORY, TOOLS, BuildError, Order, git, remove, run, step
+from making.ground import BUILD, HERE, REPOSITORY, TOOLS, BuildError, Order, commit, remove, run, settle, step
 
 MADE = BUILD / "mkosi"
 FETCHED = BUILD / "cache/fetched"  # its date: when the lists of packages were
@@ -24,6 +24,7 @@ def run_mkosi(order: Order, stage: Path) -> None:
     repart = _partitions(order)
     facts = stage / "usr/share/passevue/manifest.json"
     facts.write_text(json.dumps(_facts(order)))
+    settle(stage)
     owners = "flat" if os.getuid() else "kept"
     settings = {
         "tools-tree": TOOLS,
@@ -95,7 +96,7 @@ def _facts(order: Order) -> dict[str, object]:
         "version": order.version,
         "profile": order.profile,
         "test_console": order.test,
-        "commit": git("rev-parse", "HEAD") + (" +" if git("status", "--porcelain", "-uno") else ""),  # +: changed since
+        "commit": commit(),
         "built_at": datetime.fromtimestamp(order.epoch, UTC).isoformat(),
         "cmdline": " ".join(image["KernelCommandLine"]),
         "boot_keys": [hashlib.sha256(certificate).hexdigest()],

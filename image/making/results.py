@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slots import uki as uki_slot
 
-from making.ground import HERE, REPOSITORY, BuildError, Order, git, in_tools, remove, run, step
+from making.ground import HERE, REPOSITORY, BuildError, Order, commit, git, in_tools, remove, run, step
 from making.image import MADE, rollback_index
 
 PAPERS = ("manifest.json", "manifest.json.sig", "sbom.cdx.json", "licences.txt")
@@ -43,7 +43,7 @@ def give(order: Order) -> None:
             "rollback_index": rollback_index(),
             "epoch": order.epoch,
             "commit": git("rev-parse", "HEAD"),
-            "changed": bool(git("status", "--porcelain", "-uno")),
+            "changed": commit().endswith("+"),
         }
         (order.out / "image.json").write_text(json.dumps(facts, indent=1) + "\n")
 

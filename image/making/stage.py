@@ -4,9 +4,10 @@ import re
 import shutil
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
-from making.ground import BUILD, REPOSITORY, Order, copy, remove, run, step, tracked
+from making.ground import BUILD, REPOSITORY, BuildError, Order, copy, remove, run, step, tracked
 
 PYTHON = "3.13"  # Debian 13's
 FROM_DEBIAN = ("pyscard",)  # has no wheel for Linux; python3-pyscard is in mkosi.conf
@@ -16,7 +17,8 @@ WHEELS = BUILD / "cache/wheels"
 PIP = BUILD / "pip/bin/pip"
 OVERLAYS = ("systemd", "image/overlay", "image/rauc/overlay")  # trees laid out as they land
 CONSOLE = "image/mkosi.profiles/test/overlay"
-LANDS_IN = ("usr", "etc", "efi")  # of an overlay; the rest of its tree speaks to people
+LANDS_IN = ("usr", "etc", "efi")
+FOR_PEOPLE = "README.md"  # lands nowhere
 HARDWARE = {
     "hw/readers/*.toml": "usr/share/passevue/hw/readers",
     "hw/udev/*.rules": "usr/lib/udev/rules.d",
@@ -50,19 +52,34 @@ def lay_out(order: Order) -> Path:
     with step("the agent, its units and readers"):
         remove(STAGE)
         _agent(STAGE / "usr/lib/passevue/python")
-        for tree in (*OVERLAYS, *([CONSOLE] if order.test else [])):
-            for name in tracked(tree):
-                inner = Path(name).relative_to(tree)
-                if inner.parts[0] in LANDS_IN:
-                    copy(REPOSITORY / name, STAGE / inner)
-        for pattern, place in HARDWARE.items():
-            for file in sorted(REPOSITORY.glob(pattern)):
-                copy(file, STAGE / place / file.name)
         _keys(order)
-        for extra in order.extra:
-            for file in sorted(path for path in extra.rglob("*") if path.is_symlink() or path.is_file()):
-                copy(file, STAGE / file.relative_to(extra))
+        for source, inner in landing(order):
+            target = STAGE / inner
+            if not target.parent.resolve().is_relative_to(STAGE.resolve()):
+                raise BuildError(f"{source}: an earlier tree has a link in its way, which leads out of the image")
+            copy(source, target)
     return STAGE
+
+
+def landing(order: Order) -> Iterator[tuple[Path, Path]]:
+    """Each file that is laid out as it is, and where: of two for one place, the later one stays.
+
+    Raises:
+        BuildError: a file of ours that would land nowhere.
+    """
+    for tree in (*OVERLAYS, *([CONSOLE] if order.test else [])):
+        for name in tracked(tree):
+            inner = Path(name).relative_to(tree)
+            if inner.parts[0] in LANDS_IN:
+                yield REPOSITORY / name, inner
+            elif inner.name != FOR_PEOPLE:
+                raise BuildError(f"{name} would land nowhere: of {tree}, {', '.join(LANDS_IN)} are the image's")
+    for pattern, place in HARDWARE.items():
+        for file in sorted(REPOSITORY.glob(pattern)):
+            yield file, Path(place, file.name)
+    for extra in order.extra:
+        for file in sorted(path for path in extra.rglob("*") if path.is_symlink() or path.is_file()):
+            yield file, file.relative_to(extra)
 
 
 def _agent(place: Path) -> None:
@@ -99,8 +116,8 @@ def _slim(place: Path) -> None:
 def _keys(order: Order) -> None:
     """Public halves only."""
     for name in ("PK", "KEK", "db"):
-        copy(order.keys / f"enrol/{name}.auth", STAGE / f"efi/loader/keys/auto/{name}.auth", 0o644)
-    copy(order.keys / "manifest.pub", STAGE / "usr/share/passevue/manifest.pub", 0o644)
+        copy(order.keys / f"enrol/{name}.auth", STAGE / f"efi/loader/keys/auto/{name}.auth")
+    copy(order.keys / "manifest.pub", STAGE / "usr/share/passevue/manifest.pub")
     believed = (order.keys / "rauc-ca.crt").read_text() + (order.keys / "rauc-ca.crl").read_text()
     (STAGE / "usr/share/passevue/rauc-ca.pem").write_text(believed)
 

@@ -66,7 +66,7 @@ class Squashfs:
         head = _SUPERBLOCK.unpack(file.read(_SUPERBLOCK.size))
         if (head[0], head[5], head[9]) != (_MAGIC, _GZIP, 4):
             raise NotABundle("no squashfs of version 4 with gzip at its head")
-        self.block, fragments, root = head[3], head[4], head[11]
+        self.block, fragments, root = int(head[3]), head[4], head[11]
         self.end, self.tables, folders, self._fragments = head[12], head[15], head[16], head[17]
         self._inodes, self._at = self._unpack(self.tables, folders)
         names, self._name_at = self._unpack(folders, self._fragments if fragments else head[18])

@@ -33,7 +33,7 @@ def recovery() -> int:
 
 
 def erase() -> int:
-    import slots.places  # type: ignore[import-not-found]  # image/rauc/overlay, beside the program
+    import slots.places  # image/rauc/overlay, beside the program
 
     return erasing.work(DATA_DIR, user_of(Part.PAGE), _trace(), _now(), slots.places)
 

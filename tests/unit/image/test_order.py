@@ -1,6 +1,8 @@
 """What `make image` refuses to build: development with the rights of production, and the other way round."""
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +48,32 @@ def test_keys_sign_their_own_profile_only(build: ModuleType, keys: dict[str, Pat
 def test_production_takes_no_console_and_nothing_laid_over(build: ModuleType, words: list[str]) -> None:
     with pytest.raises(build.BuildError, match="production"):
         build.check(build.read_order(["--profile", "production", *words]))
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a file"])
+def test_what_is_laid_over_is_there(build: ModuleType, tmp_path: Path, kind: str) -> None:
+    extra = tmp_path / "extra.tar"
+    if kind == "a file":
+        extra.write_bytes(b"")
+    with pytest.raises(build.BuildError, match="no folder"):
+        build.check(build.read_order(["--extra", str(extra)]))
+
+
+def test_what_an_earlier_checkout_left_for_mkosi_is_refused(tmp_path: Path) -> None:
+    """mkosi takes each mkosi.extra that it finds, whether git ignores what is in it or not."""
+    shutil.copytree(IMAGE, tmp_path / "image", ignore=shutil.ignore_patterns("build", "__pycache__"))
+    shutil.copy(IMAGE.parent / "pyproject.toml", tmp_path)
+    git = ("git", "-C", tmp_path)
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    (tmp_path / "image/mkosi.extra").mkdir()
+    (tmp_path / "image/mkosi.extra/left.pyc").touch()
+    dated = os.environ | {"SOURCE_DATE_EPOCH": "0"}
+    build = [tmp_path / "image/build.py"]
+    said = subprocess.run(build, env=dated, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 1
+    assert "mkosi.extra/left.pyc" in said.stderr
+    assert not (tmp_path / "image/build").exists()
 
 
 @pytest.mark.parametrize("version", ["1", "1.2-rc1", "v1.2", "1.2.3.4.5", "../1.2"])

@@ -4,17 +4,16 @@ Rules:
 - A UKI belongs to the slot whose root partition's UUID is the first half of the root hash in its command line.
 - systemd-boot takes: those with tries left before those without; among them the highest version; of one version the
   one with more tries left (systemd, src/boot/boot.c, boot_entry_compare). `first` says the same here.
-  LoaderEntryDefault is never
-  set: the loader would take that entry even without a try left.
+  LoaderEntryDefault is never set: the loader would take that entry even without a try left.
 - The UKI of the running system is never removed and never written. What is on the ESP is written under another name,
-  synced, and
-  then renamed: there is never a half UKI that the loader could take.
+  synced, and then renamed: there is never a half UKI that the loader could take.
 - A new UKI has three tries (`+3`). systemd-bless-boot takes the counter away once the health check has passed.
 """
 
 import contextlib
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,8 +205,8 @@ def name_partitions(ground: Ground, slot: Slot, version: str, root_hash: str) ->
         os.close(disk)
 
 
-def _half(root_hash: str, half: int) -> "gpt.uuid.UUID":
-    return gpt.uuid.UUID(root_hash[32 * half : 32 * half + 32])
+def _half(root_hash: str, half: int) -> uuid.UUID:
+    return uuid.UUID(root_hash[32 * half : 32 * half + 32])
 
 
 def _remove(folder: Path, path: Path) -> Iterator[str]:
