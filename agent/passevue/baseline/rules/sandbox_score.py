@@ -14,7 +14,7 @@ RULE = Rule(
         "Un service trompé ne doit presque rien pouvoir faire.",
         "A service that was fooled must be able to do next to nothing.",
     ),
-    expected="systemd-analyze security <= 2.0 for each unit of ours; one exception with its reason",
+    expected="systemd-analyze security <= 1.5 for each unit of ours, without exception",
     remedy=IMAGE_BUG,
     source="BP R63–R65(R)",
     check=None,
