@@ -1,7 +1,6 @@
-"""APP-05: code that parses peers' bytes runs without access to private keys, and without a way out.
+"""APP-05: what reads the cabinet's bytes reaches no key but those of its own listeners, and nobody but declared peers.
 
-The text of the rule also keeps it from the queue's database. Ours writes it: what is acknowledged is in the store that
-all zones share before the answer goes (design § 4), and nothing between the two could lose it.
+The text of the rule also keeps it from the queue's database. Ours writes it: baseline/README.md says why.
 """
 
 from passevue.baseline.remedies import IMAGE_BUG
@@ -13,12 +12,15 @@ RULE = Rule(
     level=Level.MUST,
     effect=Effect.GATE,
     when=frozenset({When.BUILD}),
-    title=Text("Ce qui lit les messages reçus ne touche pas aux clés", "What reads incoming messages reaches no key"),
-    why=Text(
-        "Un message piégé qui prendrait la main n’aurait à portée ni clé ni chemin vers l’extérieur.",
-        "A crafted message that took control would have neither key nor way out within reach.",
+    title=Text(
+        "Ce qui lit les messages reçus ne touche pas aux clés de la structure",
+        "What reads incoming messages reaches none of the structure’s keys",
     ),
-    expected="an exploited parser can neither read keys nor reach anybody outside",
+    why=Text(
+        "Un message piégé qui prendrait la main n’aurait ni les clés de la structure ni un chemin vers l’extérieur.",
+        "A crafted message that took control would have neither the structure’s keys nor a way out.",
+    ),
+    expected="an exploited parser reads no key but its listeners’ and reaches nobody but the cabinet’s declared peers",
     remedy=IMAGE_BUG,
     source="BP R65(R), CR 5.4",
     proof="tests/unit/systemd/test_files.py::test_a_zone_cannot_touch_what_is_another_zones",
