@@ -1,8 +1,9 @@
 """The health gate: whether this start of the machine is one to keep. What is asked, and what follows; no file, no
 bus, no socket here.
 
-The list of fleet.md § 6 as far as it needs no fleet. Each check says yes, no with a reason, or that it does not
-apply. Rules:
+The list of fleet.md § 6 as far as it needs no fleet, but for three: Pro Santé Connect and the liste blanche are not
+asked, no entry is sent through the queue to nowhere, DICOM is not echoed. Each check says yes, no with a reason, or
+that it does not apply. Rules:
 
 - Only what has changed is the image's fault: what was already so before the update (`Noted`, written before the
   restart) is told and not held against it: a rule of the baseline that failed, a reader that was not there, a

@@ -28,6 +28,8 @@ from passevue.update.row_file import FOLDER
 from passevue.update.systemd import unit
 
 ZONES = ("host", "page", "intake", "national")
+BELOW = ("chrony.service", "nftables.service", "pcscd.socket", "rauc.service", "systemd-networkd.service")
+"""Of the image, what the zones stand on: clock, firewall, readers, updates, network."""
 ANSWER_S = 10.0
 MANIFEST = "usr/share/passevue/manifest.json"
 REPORT = "run/passevue-baseline/report.json"  # baseline.places says the same: this stage does not see that one
@@ -98,12 +100,14 @@ def note(place: Place, now: datetime) -> Noted:
 
 
 async def units(place: Place, bus: Bus | None) -> tuple[Unit, ...] | None:
-    """Those of the zones; intake and national only once the box has a configuration. None: systemd does not say."""
+    """Those of the zones, intake and national only once the box has a configuration, and those below them. None:
+    systemd does not say.
+    """
     if bus is None:
         return None
     found = []
-    for zone in ZONES[: 4 if place.config is not None else 2]:
-        name = f"passevue-{zone}.service"
+    zones = ZONES[: 4 if place.config is not None else 2]
+    for name in (*(f"passevue-{zone}.service" for zone in zones), *BELOW):
         try:
             told = await unit(bus, name)
         except NetworkError:
