@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -67,6 +68,15 @@ async def ordered(desk: FrontDesk, wish: Wish) -> Order | None:
     return await asyncio.to_thread(Orders(box(desk)).take, wish, desk.clock(), ())
 
 
+async def refused(desk: FrontDesk) -> list[tuple[str, str]]:
+    """What the audit trail has of refusals: the event and its words, each by the site admin."""
+    records = [line for line in (await desk.audited()).splitlines() if '-refused" codeSystemName="Passevue"' in line]
+    assert all('EventOutcomeIndicator="4"' in each and 'UserID="site-admin"' in each for each in records)
+    kinds = [re.findall(r'csd-code="([a-z-]+-refused)"', each)[0] for each in records]
+    said = [re.findall(r"<EventOutcomeDescription>(.*)</EventOutcomeDescription>", each)[0] for each in records]
+    return list(zip(kinds, said, strict=True))
+
+
 async def test_the_site_page_leads_to_the_machine(admin: Browser) -> None:
     assert "/site/machine" in await admin.get("/site")
     text = await admin.get("/site/machine")
@@ -87,14 +97,47 @@ async def test_an_uploaded_bundle_is_ordered_once_it_is_whole(desk: FrontDesk, a
     assert "install-asked" in await desk.audited()
 
 
-@pytest.mark.parametrize("parts", [{}, {"bundle": b""}, {"other": b"x"}])
+@pytest.mark.parametrize(
+    ("parts", "noted"),
+    [({}, []), ({"bundle": b""}, [("update-refused", "upload empty 127.0.0.1")]), ({"other": b"x"}, [])],
+)
 async def test_an_upload_without_its_file_orders_nothing(
-    desk: FrontDesk, admin: Browser, parts: dict[str, bytes]
+    desk: FrontDesk, admin: Browser, parts: dict[str, bytes], noted: list[tuple[str, str]]
 ) -> None:
     text = await sent(desk, admin, "/site/machine/update", **parts)
     assert "Choisissez" in text or "vide" in text
     assert await ordered(desk, Wish.INSTALL) is None
     assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+    assert await refused(desk) == noted
+
+
+@pytest.mark.parametrize(
+    ("parts", "words", "why"),
+    [
+        ({"document": bytes(package.MAX_BYTES + 1), "signature": b"x"}, "trop gros", "too-large"),
+        ({"document": b"x", "signature": bytes(package.MAX_SIGNATURE + 1)}, "pas une signature", "too-large"),
+        ({"document": b"x"}, "tous les fichiers", "file-missing"),
+    ],
+)
+async def test_a_configuration_that_is_refused_before_it_is_ordered_is_audited(
+    desk: FrontDesk, admin: Browser, parts: dict[str, bytes], words: str, why: str
+) -> None:
+    assert words in await sent(desk, admin, "/site/machine/configuration", **parts)
+    assert await ordered(desk, Wish.CONFIGURE) is None
+    assert await refused(desk) == [("configuration-refused", f"upload {why} 127.0.0.1")]
+    assert ".bin" not in await desk.audited(), "names of files may be names of people"
+
+
+async def test_an_upload_that_the_disk_does_not_take_is_audited(desk: FrontDesk, admin: Browser) -> None:
+    def no_folder() -> None:
+        folder = box(desk) / "orders"
+        if folder.is_dir():
+            folder.rmdir()
+        folder.write_bytes(b"")
+
+    await asyncio.to_thread(no_folder)
+    assert "accepte pas l’écriture" in await sent(desk, admin, "/site/machine/update", bundle=b"x")
+    assert await refused(desk) == [("update-refused", "upload disk 127.0.0.1")]
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(desk: FrontDesk, admin: Browser) -> None:
@@ -113,6 +156,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(desk: FrontDesk, admin: 
         while await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb"))):  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.05)
     assert await ordered(desk, Wish.INSTALL) is None
+    assert await refused(desk) == [("update-refused", "upload broken-off 127.0.0.1")]
 
 
 async def test_strangers_and_old_pages_upload_nothing(desk: FrontDesk, admin: Browser) -> None:
@@ -123,6 +167,7 @@ async def test_strangers_and_old_pages_upload_nothing(desk: FrontDesk, admin: Br
         assert SERIAL not in await stranger.get("/site/machine")
     assert await ordered(desk, Wish.INSTALL) is None
     assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+    assert await refused(desk) == []
 
 
 async def test_an_update_that_waits_is_postponed_or_cancelled_from_the_page(desk: FrontDesk, admin: Browser) -> None:
@@ -268,15 +313,19 @@ async def test_a_bundle_comes_from_the_stick_as_from_a_browser(desk: FrontDesk, 
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
-    [({"box_toml": b"x"}, "n’a pas de mise à jour"), ({"a_raucb": b"1", "b_raucb": b"2"}, "plusieurs")],
+    ("files", "words", "why"),
+    [
+        ({"box_toml": b"x"}, "n’a pas de mise à jour", "stick-file"),
+        ({"a_raucb": b"1", "b_raucb": b"2"}, "plusieurs", "stick-files"),
+    ],
 )
 async def test_a_stick_that_does_not_say_what_is_meant_orders_nothing(
-    desk: FrontDesk, admin: Browser, files: dict[str, bytes], words: str
+    desk: FrontDesk, admin: Browser, files: dict[str, bytes], words: str, why: str
 ) -> None:
     with await asyncio.to_thread(stick, desk, **files):
         assert words in await admin.update_from_stick()
     assert await ordered(desk, Wish.INSTALL) is None
+    assert await refused(desk) == [("update-refused", f"stick {why} 127.0.0.1")]
 
 
 async def test_a_stick_that_is_pulled_out_leaves_nothing(desk: FrontDesk, admin: Browser) -> None:
@@ -287,12 +336,26 @@ async def test_a_stick_that_is_pulled_out_leaves_nothing(desk: FrontDesk, admin:
         assert "retirée" in await admin.update_from_stick()
     assert await ordered(desk, Wish.INSTALL) is None
     assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+    assert [kind for kind, _ in await refused(desk)] == ["update-refused"]
+
+
+async def test_what_the_reader_of_sticks_says_is_a_word_of_ours_in_the_trail(desk: FrontDesk, admin: Browser) -> None:
+    async def odd(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(wire.frame(Kind.TROUBLE, {"code": "dupont-marie", "hint": "Cette clé est illisible."}))
+        writer.close()
+
+    async with await asyncio.start_unix_server(odd, str(desk.folder / "stick.sock")):
+        assert "illisible" in await admin.post("/site/machine/configuration/stick")
+    assert await refused(desk) == [("configuration-refused", "stick stick-unreadable 127.0.0.1")]
+    assert "dupont" not in await desk.audited()
 
 
 async def test_without_a_stick_or_its_reader_the_page_says_so(desk: FrontDesk, admin: Browser) -> None:
     assert "lecteur de clés USB du boîtier ne répond pas" in await admin.update_from_stick()
     with reader(desk.folder / "stick.sock", None):
         assert "Aucune clé USB" in await admin.update_from_stick()
+    why = [said for _, said in await refused(desk)]
+    assert why == ["stick stick-away 127.0.0.1", "stick stick-none 127.0.0.1"]
 
 
 async def test_while_a_stick_is_read_the_page_shows_how_far_and_reads_no_other(desk: FrontDesk, admin: Browser) -> None:
@@ -342,6 +405,7 @@ async def test_a_stick_that_outlives_its_session_orders_nothing(desk: FrontDesk,
                 await asyncio.sleep(0.02)
     assert await ordered(desk, Wish.INSTALL) is None
     assert "install-asked" not in await desk.audited()
+    assert await refused(desk) == [], "it was signed out: that is in the trail"
 
 
 async def test_a_bundle_beyond_the_bounds_is_refused_before_it_comes(desk: FrontDesk, admin: Browser) -> None:
@@ -352,6 +416,7 @@ async def test_a_bundle_beyond_the_bounds_is_refused_before_it_comes(desk: Front
     async with await asyncio.start_unix_server(huge, str(desk.folder / "stick.sock")):
         assert "trop gros" in await admin.update_from_stick()
     assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
+    assert await refused(desk) == [("update-refused", "stick too-large 127.0.0.1")]
 
 
 async def test_strangers_have_no_stick_read(desk: FrontDesk, admin: Browser) -> None:
@@ -363,6 +428,7 @@ async def test_strangers_have_no_stick_read(desk: FrontDesk, admin: Browser) -> 
     admin.token = "0" * 64
     assert "avait vieilli" in await admin.post("/site/machine/update/stick")
     assert "stick-asked" not in await desk.audited()
+    assert await refused(desk) == []
 
 
 async def test_a_configuration_comes_from_the_stick_and_a_forged_one_is_told(

@@ -219,6 +219,8 @@ def work(data_dir: Path, desk: Desk, trusted: tuple[int, ...], now: datetime) ->
     try:
         order = orders.claim(Wish.CONFIGURE, now, carried_out(data_dir, Wish.CONFIGURE))
     except (TrustError, Unreadable) as err:
+        with suppress(StoreError):  # by nobody: who wrote it is not who it says
+            desk.trace("configuration-refused", "", f"order configure: {type(err).__name__} {err.message[:200]}")
         print(f"configure: {err}", file=sys.stderr)
         return 1
     return 0 if order is None else _work(order, orders, desk)

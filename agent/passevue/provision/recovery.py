@@ -12,6 +12,7 @@ signed in there.
 import os
 import re
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -116,6 +117,8 @@ def work(data_dir: Path, kept: Path, page_user: int, trace: Trace, now: datetime
     try:
         order = Orders(data_dir, (page_user,)).take(Wish.RECOVERY, now, carried_out(data_dir, Wish.RECOVERY))
     except (TrustError, Unreadable) as err:
+        with suppress(StoreError):  # by nobody: who wrote it is not who it says
+            trace("recovery-key-refused", "", f"order recovery: {type(err).__name__} {err.message[:200]}")
         print(f"recovery: {err}", file=sys.stderr)
         return 1
     if order is None:

@@ -13,13 +13,14 @@ it, for who gave it a wrong key. No session, no cookie.
 Every form carries the proof itself (the code, the password), so none can be sent by another page in somebody's name;
 all the same it must come from this page. Five failures pause an address. What is asked is left as an order
 (`update.orders`) for a root program, whose answer is waited for and shown: this process has no right to change the
-machine.
+machine. A configuration that is refused before it becomes an order, after the password, is in the audit trail.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -43,9 +44,10 @@ from passevue.status.from_stick import fetched
 from passevue.status.front import asked, check_origin
 from passevue.status.listening import Place, listening
 from passevue.status.local_account import UNFIT, LocalAccount
-from passevue.status.machine_pages import ANSWER_S, DOCUMENT, answered
+from passevue.status.machine_pages import ANSWER_S, CONFIGURATION, DOCUMENT, answered
 from passevue.status.page import our_names
 from passevue.status.page_templates import TEMPLATES
+from passevue.status.refusals import Way, reason_of
 from passevue.status.upload import forgotten, receive
 from passevue.status.view import STATIC
 from passevue.status.wiping import wipe
@@ -60,6 +62,7 @@ SITE = "site-admin"
 log = structlog.get_logger()
 
 Notice = tuple[str, str]  # tone: act or fine; text
+Tell = Callable[[str, str, str], None]  # what happened, who asked, details: to the audit trail; blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,13 @@ class FirstPage:
     name = "first-page"
 
     def __init__(
-        self, box: Box, context: ssl.SSLContext | None, clock: Callable[[], datetime], *,
+        self, box: Box, context: ssl.SSLContext | None, clock: Callable[[], datetime], tell: Tell, *,
         sock: socket.socket | None = None, host: str = "127.0.0.1", port: int = 0, answer_s: float = ANSWER_S,
     ) -> None:  # fmt: skip
         """`context` None: plain http, on this machine only. `sock`: already listening."""
         self._box = box
         self._clock = clock
+        self._tell = tell
         self._place = Place(host, port, sock, context)
         self._answer_s = answer_s
         self._account = LocalAccount(box.data_dir)
@@ -206,10 +210,9 @@ class FirstPage:
             async with posted(request, ("password",)) as form:
                 await self._proved(request, form.secret("password"))
             log.info("stick_asked")
-            want = Want.CONFIGURATION
-            return await self._placed(
-                request, await fetched(box.stick, self._orders, want, box.serial, DOCUMENT, WITHIN_S)
-            )
+            async with self._noted(request, Way.STICK):
+                names = await fetched(box.stick, self._orders, Want.CONFIGURATION, box.serial, DOCUMENT, WITHIN_S)
+            return await self._placed(request, names)
         except BoxError as err:
             return await self._page(request, ("act", err.hint or _FAILED))
 
@@ -254,8 +257,20 @@ class FirstPage:
         async def check(texts: dict[str, bytearray]) -> None:
             await self._proved(request, texts.get("password", bytearray()))
 
-        _, names = await receive(request, self._orders, DOCUMENT, check, WITHIN_S)
+        async with self._noted(request, Way.UPLOAD):
+            _, names = await receive(request, self._orders, DOCUMENT, check, WITHIN_S)
         return names
+
+    @asynccontextmanager
+    async def _noted(self, request: web.Request, way: Way) -> AsyncIterator[None]:
+        """While in it, what is refused to who knows the password goes to the audit trail, too."""
+        try:
+            yield
+        except BoxError as err:
+            reason = reason_of(err, way)
+            if reason is not None:
+                await asyncio.to_thread(self._tell, CONFIGURATION, SITE, f"{way} {reason} {request.remote or ''}")
+            raise
 
     async def _proved(self, request: web.Request, password: bytearray) -> None:
         """Raises: Refused: `password`."""

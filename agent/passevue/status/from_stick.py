@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from passevue.errors import Unreadable
+from passevue.status.refusals import NotTaken, Reason
 from passevue.status.upload import Wanted, forget, kept
 from passevue.stick.asking import Answer, Incoming, asked
 from passevue.stick.chosen import Want
@@ -54,7 +55,7 @@ def _bounds(file: Incoming, wanted: Mapping[str, Wanted], names: Mapping[str, st
         raise Unreadable("a file that nobody asked for", hint="La lecture de la clé s’est interrompue : recommencez.")
     bounds = wanted[file.field]
     if file.size > bounds.most:
-        raise Unreadable(f"expected at most {bounds.most} bytes", hint=bounds.too_large)
+        raise NotTaken(Reason.TOO_LARGE, f"expected at most {bounds.most} bytes", hint=bounds.too_large)
     return bounds
 
 

@@ -12,18 +12,21 @@ only.
     POST /site/machine/erase           the site password and the serial of this box
 
 What is asked goes to the audit trail first and is then left as an order (`update.orders`): this zone may change
-nothing itself. The last two ask for the password again: a session that was left open is not enough.
+nothing itself. What is refused before it becomes one goes there too (`refusals`). The last two ask for the password
+again: a session that was left open is not enough.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from passevue.errors import BoxError, Refused, StoreError
@@ -37,6 +40,7 @@ from passevue.status.live import Live
 from passevue.status.notices import Notice, notice_of
 from passevue.status.people_view import machine as machine_view
 from passevue.status.people_view import stick_part
+from passevue.status.refusals import Way, reason_of
 from passevue.status.roles import Role
 from passevue.status.session import Session
 from passevue.status.sign_in import SignIn, Trail
@@ -55,6 +59,8 @@ BUNDLE_S = 1800.0
 DOCUMENT_S = 60.0
 ANSWER_S = 130.0
 """Beyond what systemd gives the root programs (TimeoutStartSec=): who hears that nothing came may ask again."""
+UPDATE, CONFIGURATION = "update-refused", "configuration-refused"
+"""In the audit trail, as where an order is refused."""
 NO_ANSWER = "Le boîtier n’a pas répondu à temps. Ne le coupez pas : attendez cinq minutes, puis recommencez."
 UNKNOWN = "L’état de la mise à jour ne se lit pas : prévenez votre support."
 BUNDLE = {"bundle": Wanted(".raucb", 1 << 30, "Ce fichier est trop gros pour une mise à jour.", 0o640)}
@@ -62,6 +68,8 @@ DOCUMENT = {
     "document": Wanted(".toml", package.MAX_BYTES, "Ce fichier est trop gros pour une configuration."),
     "signature": Wanted(".sig", package.MAX_SIGNATURE, "Ce fichier n’est pas une signature."),
 }
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,8 @@ class MachinePages:
     async def _update(self, request: web.Request) -> web.StreamResponse:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._told(request, session):
-            texts, names = await receive(request, self._orders, BUNDLE, self._ours(request), BUNDLE_S)
+            async with self._noted(UPDATE, Way.UPLOAD, session, request.remote or ""):
+                texts, names = await receive(request, self._orders, BUNDLE, self._ours(request), BUNDLE_S)
             values = {
                 "bundle": names["bundle"],
                 "now": bytes(texts.get("now", b"")) == b"yes",
@@ -166,7 +175,8 @@ class MachinePages:
             tell(taken, size)
 
         try:
-            names = await fetched(desk.stick, self._orders, Want.BUNDLE, desk.serial, BUNDLE, BUNDLE_S, told)
+            async with self._noted(UPDATE, Way.STICK, session, address):
+                names = await fetched(desk.stick, self._orders, Want.BUNDLE, desk.serial, BUNDLE, BUNDLE_S, told)
             async with forgotten(self._orders, names):
                 await self._order(Wish.INSTALL, session, address, {**values, **names})
             session.notice = ("update-asked", {})
@@ -183,7 +193,8 @@ class MachinePages:
     async def _configure(self, request: web.Request) -> web.StreamResponse:
         session = self._front.signed_in(request, Role.ADMIN)
         async with self._told(request, session):
-            _, names = await receive(request, self._orders, DOCUMENT, self._ours(request), DOCUMENT_S)
+            async with self._noted(CONFIGURATION, Way.UPLOAD, session, request.remote or ""):
+                _, names = await receive(request, self._orders, DOCUMENT, self._ours(request), DOCUMENT_S)
             await self._placed(session, request, names)
         raise see_other(request, HOME)
 
@@ -192,7 +203,8 @@ class MachinePages:
         async with self._front.form(request, Cookie.SESSION, HOME), self._told(request, session):
             self._transfer.must_be_over()
             await self._stick_asked(session, request)
-            names = await fetched(desk.stick, self._orders, Want.CONFIGURATION, desk.serial, DOCUMENT, DOCUMENT_S)
+            async with self._noted(CONFIGURATION, Way.STICK, session, request.remote or ""):
+                names = await fetched(desk.stick, self._orders, Want.CONFIGURATION, desk.serial, DOCUMENT, DOCUMENT_S)
             await self._placed(session, request, names)
         raise see_other(request, HOME)
 
@@ -247,6 +259,24 @@ class MachinePages:
 
     def _told(self, request: web.Request, session: Session) -> "_Told":
         return _Told(request, session)
+
+    @asynccontextmanager
+    async def _noted(self, what: str, way: Way, session: Session, address: str) -> AsyncIterator[None]:
+        """While in it, what is refused is noted in the audit trail, too; not once the session has ended."""
+        try:
+            yield
+        except BoxError as err:
+            reason = reason_of(err, way)
+            if reason is not None and session.ended is None:
+                said = f"{way} {reason} {address}"
+                self._note(audit.machine_changed(self._desk.clock(), what, session.who, said))
+            raise
+
+    def _note(self, event: audit.Event) -> None:
+        try:
+            self._desk.trail.note(event)
+        except StoreError as err:  # it stays refused, and is told on the page
+            log.error("audit_record_lost", reason=err.message)
 
     def _ours(self, request: web.Request) -> Callable[[dict[str, bytearray]], Any]:
         async def check(texts: dict[str, bytearray]) -> None:

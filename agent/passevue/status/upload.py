@@ -16,6 +16,7 @@ from typing import IO
 from aiohttp import BodyPartReader, web
 
 from passevue.errors import NoRoom, StoreError, Unreadable
+from passevue.status.refusals import NotTaken, Reason
 from passevue.update.orders import Orders
 
 TEXT_BYTES = 2048
@@ -45,8 +46,8 @@ async def receive(
     """Texts, and the files' names among the orders: all of `wanted`.
 
     Raises:
-        BoxError: what `check` raises. Unreadable: not such a form, a file too large, or one missing.
-        StoreError, NoRoom: it cannot be kept.
+        BoxError: what `check` raises. Unreadable: not such a form. NotTaken: a file too large, or one missing; only
+        once `check` has passed. StoreError, NoRoom: it cannot be kept.
     """
     if not request.content_type.startswith("multipart/form-data"):
         raise Unreadable("not a form with files", hint="Choisissez le fichier demandé.")
@@ -70,16 +71,19 @@ async def receive(
                 elif part.name not in wanted and part.name not in texts and not checked:
                     texts[part.name] = await _text(part)
         if set(names) != set(wanted):
-            raise Unreadable("a file is missing", hint="Choisissez tous les fichiers demandés.")
+            raise _unfit(checked, Reason.MISSING, "a file is missing", "Choisissez tous les fichiers demandés.")
     except (TimeoutError, ValueError, ConnectionError) as err:
         await forget(orders, names)
-        raise Unreadable(
-            f"the form did not come whole: {type(err).__name__}", hint="L’envoi a été interrompu."
-        ) from err
+        said = f"the form did not come whole: {type(err).__name__}"
+        raise _unfit(checked, Reason.BROKEN_OFF, said, "L’envoi a été interrompu.") from err
     except BaseException:
         await forget(orders, names)
         raise
     return texts, names
+
+
+def _unfit(checked: bool, reason: Reason, said: str, hint: str) -> Unreadable:
+    return NotTaken(reason, said, hint=hint) if checked else Unreadable(said, hint=hint)
 
 
 async def _text(part: BodyPartReader) -> bytearray:
@@ -100,7 +104,7 @@ async def kept(pieces: AsyncIterator[bytes], orders: Orders, wanted: Wanted) -> 
     """A file's name among the orders, where it is whole and on the disk.
 
     Raises:
-        Unreadable: too large, or empty; or what `pieces` raises. StoreError, NoRoom: it cannot be kept.
+        NotTaken: too large, or empty; or what `pieces` raises. StoreError, NoRoom: it cannot be kept.
     """
     path, file = await asyncio.to_thread(_begun, orders, wanted)
     size = 0
@@ -108,10 +112,10 @@ async def kept(pieces: AsyncIterator[bytes], orders: Orders, wanted: Wanted) -> 
         async for chunk in pieces:
             size += len(chunk)
             if size > wanted.most:
-                raise Unreadable(f"expected at most {wanted.most} bytes", hint=wanted.too_large)
+                raise NotTaken(Reason.TOO_LARGE, f"expected at most {wanted.most} bytes", hint=wanted.too_large)
             await asyncio.to_thread(_written, file, chunk)
         if not size:
-            raise Unreadable("an empty file", hint="Le fichier choisi est vide.")
+            raise NotTaken(Reason.EMPTY, "an empty file", hint="Le fichier choisi est vide.")
         await asyncio.to_thread(_ended, file)
     except BaseException:
         await asyncio.to_thread(_dropped, file, path)

@@ -1,10 +1,13 @@
 """The machine below: which version and which start of it this is."""
 
+import re
 from pathlib import Path
 
 from passevue.queue.machine_id import read_machine_id
 
 _COUNTED = "sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+_GUARDED = re.compile(r"\+\d{1,3}-[1-9]\d\d\.efi\0*\Z", re.ASCII)
+"""What has proved itself is counted from a hundred on, for another reason (image/rauc, slots/boot.py)."""
 
 
 class Machine:
@@ -38,8 +41,14 @@ class Machine:
 
     @property
     def on_trial(self) -> bool:
-        """Whether the loader counts the tries of what runs: it has not proved itself yet."""
-        return (self.root / _COUNTED).exists()
+        """Whether the loader counts the tries of what runs because it has not proved itself yet."""
+        try:
+            told = (self.root / _COUNTED).read_bytes()[4:].decode("utf-16-le", "replace")
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return not _GUARDED.search(told)
 
     @property
     def is_appliance(self) -> bool:

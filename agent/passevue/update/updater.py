@@ -117,7 +117,11 @@ class Updater:
             (Wish.POSTPONE, self._postpone),
             (Wish.INSTALL, self._install),
         ):
-            order = await asyncio.to_thread(self._taken, wish)
+            try:
+                order = await asyncio.to_thread(self._taken, wish)
+            except (TrustError, Unreadable) as err:
+                await self._disbelieve(wish, err)
+                continue
             if order is not None:
                 await follow(order)
         await self._act(journey.next_act(self._row, await asyncio.to_thread(self._facts), self._window))
@@ -125,12 +129,13 @@ class Updater:
     # Orders
 
     def _taken(self, wish: Wish) -> Order | None:
-        """Raises: StoreError: it is not kept which one it was."""
+        """
+        Raises:
+            TrustError, Unreadable: what lies there is no order of those trusted. StoreError: it is not kept which one
+            it was.
+        """
         try:
             order = self._orders.take(wish, self._ways.clock(), self._seen)
-        except (TrustError, Unreadable) as err:
-            self._complain(err)
-            return None
         except OSError as err:
             self._complain(StoreError(f"orders cannot be read: {err.strerror}"))
             return None
@@ -140,6 +145,20 @@ class Updater:
                 write_synced(self._seen_file, json.dumps(seen).encode())
             self._seen = seen
         return order
+
+    async def _disbelieve(self, wish: Wish, error: BoxError) -> None:
+        """To the audit trail, once for each file. Nobody is named: who wrote it is not who it says.
+
+        Raises:
+            StoreError: it is not kept which one it was.
+        """
+        self._complain(error)
+        mark = await asyncio.to_thread(self._orders.mark, wish)
+        if mark in self._seen:
+            return
+        self._seen = [*self._seen[-MOST_SEEN:], mark]
+        self._ways.tell("update-refused", "", f"order {wish}: {type(error).__name__} {error.message[:200]}")
+        await asyncio.to_thread(write_synced, self._seen_file, json.dumps(self._seen).encode())
 
     async def _install(self, order: Order) -> None:
         if self._row.state not in (*OVER, State.WAITING):

@@ -33,7 +33,7 @@ from passevue.update.machine import Machine
 from passevue.update.orders import Orders
 from passevue.update.quiet import Pause
 from passevue.update.system import System
-from passevue.update.updater import Updater, Ways
+from passevue.update.updater import Tell, Updater, Ways
 from passevue.update.window import Window
 from passevue.zones.part import Part, user_of
 
@@ -95,7 +95,7 @@ def _page(place: Appliance, sock: socket.socket | None, wrong: Wrong | None) -> 
     certificate, tls = _face(place, wrong)
     told = "" if wrong is None else f"La configuration en place ne peut pas servir. {wrong.hint} Donnez-en une autre."
     box = Box(place.data_dir, place.machine.serial, fingerprint(certificate), told, _names(wrong))
-    return FirstPage(box, tls, utc_now, sock=sock, host="", port=443)
+    return FirstPage(box, tls, utc_now, telling(place.data_dir), sock=sock, host="", port=443)
 
 
 def _names(wrong: Wrong | None) -> tuple[str, ...]:
@@ -117,8 +117,8 @@ def _face(place: Appliance, wrong: Wrong | None) -> tuple[Path, ssl.SSLContext]:
     return certificate, context(folder, place.machine.serial)
 
 
-def _updater(data_dir: Path) -> Updater:
-    machine, settings = Machine(), Update()
+def telling(data_dir: Path) -> Tell:
+    """Writes what happens to the machine to the audit trail; what it does not take is in the log."""
     trail = AuditTrail(data_dir / "audit", UNCLAIMED)
 
     def tell(what: str, by: str, said: str) -> None:
@@ -126,6 +126,12 @@ def _updater(data_dir: Path) -> Updater:
             trail.append([audit.to_xml(audit.machine_changed(utc_now(), what, by, said), UNCLAIMED)])
         except (OSError, StoreError) as err:
             log.error("audit_record_lost", reason=type(err).__name__)
+
+    return tell
+
+
+def _updater(data_dir: Path) -> Updater:
+    machine, settings = Machine(), Update()
 
     def noted(now: datetime) -> Noted:
         return note(Place(data_dir, None, machine, 443), now)
@@ -137,7 +143,7 @@ def _updater(data_dir: Path) -> Updater:
         machine,
         quiet=lambda now: True,
         note=noted,
-        tell=tell,
+        tell=telling(data_dir),
         clock=utc_now,
         pause=Pause(data_dir, utc_now),
         security_floor=lambda: security_floor(machine.root),

@@ -49,6 +49,9 @@ LISTED: dict[str, Event] = {
     "neighbour refused": audit.association_refused(NOW, "CT", "10.0.0.3", "not listed"),
     "input refused": audit.input_refused(NOW, "MLLP", "RIS|X", "10.0.0.4", "too long"),
     "configuration, keys, update, undone, erase": audit.machine_changed(NOW, "update-undone", "site-admin", "1 to 2"),
+    "update, configuration or order refused": audit.machine_changed(
+        NOW, "update-refused", "", "order install: TrustError"
+    ),
     "baseline": audit.rule_changed(NOW, "LOG-02", "fail", fires=True),
     "purge": audit.content_purged(NOW, "queue", {"contents": 3}),
     "trail": audit.trail_checked(NOW),

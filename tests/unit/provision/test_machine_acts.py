@@ -160,6 +160,16 @@ def test_what_is_no_recovery_key_is_not_handed_out(tmp_path: Path, kept: Path, c
     assert asked(tmp_path, kept, "else") == 1
 
 
+def test_an_order_that_somebody_else_may_have_written_shows_no_key_and_is_audited(tmp_path: Path, kept: Path) -> None:
+    Orders(tmp_path).put(Wish.RECOVERY, "site-admin", NOW, {"act": "show"})
+    (tmp_path / "orders/recovery.json").chmod(0o666)
+    records: list[tuple[str, str, str]] = []
+    assert recovery.work(tmp_path, kept, 0, lambda *record: records.append(record), NOW) == 1
+    assert not (tmp_path / recovery.SHOWN).exists()
+    words = "order recovery: TrustError an order that was not put there by the page or by root"
+    assert records == [("recovery-key-refused", "", words)], "whoever it names has not asked"
+
+
 def test_a_link_in_place_of_the_key_leads_nowhere(tmp_path: Path, kept: Path) -> None:
     kept.rename(tmp_path / "elsewhere")
     kept.symlink_to(tmp_path / "elsewhere")

@@ -268,8 +268,25 @@ def test_what_is_no_order_does_not_start_the_program_for_ever(tmp_path: Path, le
     (tmp_path / "orders").mkdir()
     (tmp_path / "orders/configure.json").write_text(left)
     (tmp_path / "orders/configure.json").chmod(0o640)
-    assert configure.work(tmp_path, desk(tmp_path), (), NOW) == 1
+    traced: list[str] = []
+    assert configure.work(tmp_path, desk(tmp_path, traced), (), NOW) == 1
     assert not list((tmp_path / "orders").iterdir())
+    assert configure.work(tmp_path, desk(tmp_path, traced), (), NOW) == 0
+    assert traced == ["configuration-refused"]
+
+
+def test_an_order_that_somebody_else_may_have_written_is_audited_and_gone(tmp_path: Path) -> None:
+    claimed(tmp_path)
+    records: list[tuple[str, str, str]] = []
+    here = desk(tmp_path)
+    told_to = Desk(here.data_dir, here.machine, lambda *record: records.append(record), here.seal)
+    Orders(tmp_path).put(Wish.CONFIGURE, "site-admin", NOW, uploaded(tmp_path, document(), KEY.sign(document())))
+    (tmp_path / "orders/configure.json").chmod(0o666)
+    assert configure.work(tmp_path, told_to, (), NOW) == 1
+    assert configure.work(tmp_path, told_to, (), NOW) == 0
+    words = "order configure: TrustError an order that was not put there by the page or by root"
+    assert records == [("configuration-refused", "", words)], "whoever it names has not asked"
+    assert not (tmp_path / "config/passevue.toml").exists()
 
 
 def test_uploads_are_their_owners_alone_and_do_not_stay(tmp_path: Path) -> None:

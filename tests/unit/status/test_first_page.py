@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,9 +22,11 @@ from passevue.provision import configure, package, recovery
 from passevue.provision.configure import Desk
 from passevue.provision.console import fingerprint
 from passevue.provision.first_certificate import context, first_certificate
+from passevue.status.audit_trail import trail_files
 from passevue.status.first_page import Box, FirstPage
 from passevue.update.machine import Machine
 from passevue.update.orders import Order, Orders, Wish
+from passevue.zones.first import telling
 from tests.peers.stick import Stick, formatted, reader
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -88,7 +91,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
     box = await asyncio.to_thread(prepared)
     tls = await asyncio.to_thread(context, tmp_path / "page", "S")
-    page = FirstPage(box, tls, lambda: datetime.now(UTC), answer_s=5)
+    page = FirstPage(box, tls, lambda: datetime.now(UTC), telling(tmp_path), answer_s=5)
     tasks = [asyncio.create_task(page.run()), asyncio.create_task(_root(tmp_path))]
     await page.started()
     code = await asyncio.to_thread((tmp_path / "page/claim-code").read_text)
@@ -129,6 +132,7 @@ async def test_a_box_is_configured_from_a_stick_when_somebody_with_the_password_
     with reader(site.folder / "stick.sock", Stick(image)) as asked:
         assert "mot de passe" in await site.post("/configuration/stick", password="un autre, faux")
         assert asked == []
+        assert await refused(site) == ["stick stick-away 127.0.0.1"], "nothing of who does not know the password"
         assert "Configuration en place" in await site.post("/configuration/stick", password=PASSWORD)
         assert len(asked) == 1
     assert await asyncio.to_thread((site.folder / "config/passevue.toml").exists)
@@ -192,6 +196,8 @@ async def test_without_the_password_nothing_is_taken(site: Site) -> None:
     await site.claim()
     content = document()
     assert "mot de passe" in await site.configure(content, KEY.sign(content), "un autre mot de passe")
+    assert "mot de passe" in await site.configure(b"x" * (2 << 20), b"x", "un autre mot de passe")
+    assert await refused(site) == []
     assert SECRET not in await site.post("/recovery", password="un autre mot de passe", act="show")
     assert not await asyncio.to_thread((site.folder / "config/passevue.toml").exists)
     assert not await asyncio.to_thread(lambda: list((site.folder / "orders").glob("*.toml")))
@@ -203,8 +209,22 @@ async def test_what_is_wrong_with_a_configuration_is_told(site: Site) -> None:
     assert "signature" in await site.configure(content, bytes(64))
     broken = content.replace(b"[ris]", b"[rys]")
     assert "rys" in await site.configure(broken, KEY.sign(broken))
+    assert await refused(site) == [], "root tells what becomes of an order"
     assert "trop gros" in await site.configure(b"x" * (2 << 20), bytes(64))
+    assert await refused(site) == ["upload too-large 127.0.0.1"]
     assert "Configuration en place" in await site.configure(content, KEY.sign(content))
+
+
+async def refused(site: Site) -> list[str]:
+    """What the audit trail has of configurations refused before they were ordered."""
+
+    def read() -> str:
+        return "".join(path.read_text("utf-8") for path in trail_files(site.folder / "audit"))
+
+    records = (await asyncio.to_thread(read)).splitlines()
+    assert all('UserID="site-admin"' in each for each in records[1:])
+    said = r'"configuration-refused".*<EventOutcomeDescription>(.*)</EventOutcomeDescription>'
+    return [found for each in records for found in re.findall(said, each)]
 
 
 async def ordered(site: Site) -> Order | None:

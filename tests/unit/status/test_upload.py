@@ -15,6 +15,7 @@ from passevue.status.first_page import Box, FirstPage
 from passevue.status.local_account import LocalAccount
 from passevue.status.upload import forgotten
 from passevue.update.orders import Orders
+from passevue.zones.first import telling
 
 PASSWORD = "une phrase bien longue"
 
@@ -47,7 +48,9 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     code = await asyncio.to_thread((tmp_path / "page/claim-code").read_text)
     assert await account.claim(bytearray(code.strip().encode()), bytearray(PASSWORD.encode()), datetime.now(UTC))
     tls = await asyncio.to_thread(context, tmp_path / "page", "S")
-    page = FirstPage(Box(tmp_path, "7F3A-90C1-22BE", ""), tls, lambda: datetime.now(UTC), answer_s=0.3)
+    page = FirstPage(
+        Box(tmp_path, "7F3A-90C1-22BE", ""), tls, lambda: datetime.now(UTC), telling(tmp_path), answer_s=0.3
+    )
     task = asyncio.create_task(page.run())
     await page.started()
     yield f"https://127.0.0.1:{page.port}"

@@ -19,6 +19,7 @@ MEASURED = {
     "passevue-facts-devices.service": 12,
     "passevue-facts-network.service": 11,
     "passevue-facts.service": 15,
+    "passevue-guard.service": 9,
     "passevue-health.service": 11,
     "passevue-host.service": 13,
     "passevue-intake.service": 12,

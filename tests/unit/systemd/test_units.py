@@ -123,6 +123,7 @@ def test_only_the_facts_and_the_small_acts_run_as_root() -> None:
         "passevue-erase.service",  # writes to the disk and the TPM
         "passevue-facts-devices.service",  # device-mapper answers to root alone
         "passevue-facts.service",  # sees what only root sees
+        "passevue-guard.service",  # the loader's folder is root's
         "passevue-modules.service",  # the setting is root's
         "passevue-recovery.service",  # the recovery key is root's
         "passevue-undo.service",  # the loader's folder is root's
@@ -224,9 +225,9 @@ def test_a_boot_is_good_only_after_the_health_check() -> None:
 def test_a_version_that_fails_the_health_check_has_no_try_left() -> None:
     assert value(f"{HERE}/passevue-health.service", "Unit", "OnFailure") == "passevue-undo.service"
     undo = f"{HERE}/passevue-undo.service"
-    assert value(undo, "Service", "ExecStart") == "/usr/lib/systemd/systemd-bless-boot bad"
-    for ends in ("SuccessAction", "FailureAction"):
-        assert value(undo, "Unit", ends) == "reboot"
+    assert value(undo, "Service", "ExecStart") == "/usr/lib/passevue/undo"
+    assert value(undo, "Unit", "FailureAction") == "reboot"
+    assert value(undo, "Unit", "SuccessAction") == ""
 
 
 def test_a_version_that_has_proved_itself_is_not_restarted_for_ever_by_a_gate_that_hangs(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from passevue.update.machine import Machine
 from tests.peers.boot_disk import (
     IMAGE,
     PROGRAMS,
@@ -168,6 +169,130 @@ def test_three_failed_starts_bring_the_old_release_back(disk: BootDisk, tmp_path
     assert disk.starts(OLD, NEW) == OLD
     assert backend.main(["get-primary"], disk.ground) == "A"
     assert backend.main(["get-state", "B"], disk.ground) == "bad"
+
+
+def _started(disk: BootDisk, version: str) -> None:
+    """What systemd-boot does before it starts a release that is counted, also when no try is left."""
+    for path in disk.ground.esp.glob(f"passevue_{version}+*.efi"):
+        left, _, done = path.stem.partition("+")[2].partition("-")
+        path.rename(disk.ground.esp / f"passevue_{version}+{max(int(left) - 1, 0)}-{int(done or 0) + 1}.efi")
+
+
+def _names(disk: BootDisk) -> list[str]:
+    return sorted(path.name for path in disk.ground.esp.iterdir())
+
+
+@pytest.fixture
+def updated(disk: BootDisk, tmp_path: Path) -> BootDisk:
+    """Runs the new release, which has proved itself as the old one had."""
+    for _ in installation(disk, "B", NEW, tmp_path / "bundle"):
+        pass
+    disk = disk.running(NEW)
+    backend.main(["set-state", "B", "good"], disk.ground)
+    return disk
+
+
+def test_a_slot_that_rots_later_is_left_after_nine_starts(updated: BootDisk) -> None:
+    assert list(boot.guard(updated.ground)) == ["passevue_1.4.10.efi is passevue_1.4.10+9-100.efi"]
+    for _ in range(9):
+        assert updated.starts(OLD, NEW) == NEW
+        _started(updated, "1.4.10")
+    assert updated.starts(OLD, NEW) == OLD
+    assert backend.main(["get-primary"], updated.ground) == "A"
+    assert backend.main(["get-state", "B"], updated.ground) == "bad"
+
+
+def test_a_start_that_lasts_gives_all_nine_back(updated: BootDisk) -> None:
+    for bad_starts in (1, 8):
+        list(boot.guard(updated.ground))
+        for _ in range(bad_starts):
+            _started(updated, "1.4.10")
+        list(boot.guard(updated.ground))
+        assert _names(updated) == ["passevue_1.4.10+9-100.efi", "passevue_1.4.2.efi"]
+    assert list(boot.guard(updated.ground)) == [], "nothing is written when all is as it should be"
+
+
+def test_nothing_is_counted_without_another_slot_that_could_take_over(disk: BootDisk, updated: BootDisk) -> None:
+    list(boot.guard(updated.ground))
+    for left_of_the_other in ("passevue_1.4.2+0-3.efi", "passevue_1.4.2+0-109.efi"):
+        (other,) = updated.ground.esp.glob("passevue_1.4.2*")
+        other.rename(updated.ground.esp / left_of_the_other)
+        list(boot.guard(updated.ground))
+        assert _names(updated) == ["passevue_1.4.10.efi", left_of_the_other]
+    (updated.ground.esp / left_of_the_other).unlink()
+    assert list(boot.guard(updated.ground)) == []
+
+
+def test_a_release_on_trial_keeps_its_three_tries(disk: BootDisk, tmp_path: Path) -> None:
+    for _ in installation(disk, "B", NEW, tmp_path / "bundle"):
+        pass
+    _started(disk, "1.4.10")
+    before = _names(disk)
+    assert list(boot.guard(disk.running(NEW).ground)) == []
+    assert list(boot.guard(disk.ground)) == [], "what waits for its first start is no way back"
+    assert _names(disk) == before
+
+
+@pytest.mark.parametrize("short_starts", [0, 8, 30])
+def test_after_an_update_that_failed_what_had_proved_itself_starts_however_often(
+    updated: BootDisk, tmp_path: Path, short_starts: int
+) -> None:
+    """Were both out of tries, the loader would take the higher version, the one that has failed."""
+    list(boot.guard(updated.ground))
+    for _ in range(8):
+        _started(updated, "1.4.10")
+    for _ in installation(updated, "A", NEWER, tmp_path / "bundle"):
+        assert updated.starts(NEW, NEWER) in (NEW, NEWER)
+    list(boot.guard(updated.ground))
+    for _ in range(3):
+        assert updated.starts(NEW, NEWER) == NEWER
+        _started(updated, "1.5.0")
+    for _ in range(short_starts):
+        _started(updated, "1.4.10")
+        assert updated.starts(NEW, NEWER) == NEW
+    list(boot.guard(updated.ground))
+    assert _names(updated) == ["passevue_1.4.10.efi", "passevue_1.5.0+0-3.efi"]
+
+
+def test_a_trial_that_is_started_again_and_again_stays_one(disk: BootDisk) -> None:
+    (own,) = disk.ground.esp.iterdir()
+    own.rename(disk.ground.esp / "passevue_1.4.2+3.efi")
+    for _ in range(40):
+        _started(disk, "1.4.2")
+        assert list(boot.guard(disk.ground)) == []
+        assert boot.running(disk.ground).on_trial
+    assert _names(disk) == ["passevue_1.4.2+0-40.efi"]
+
+
+def test_a_release_with_two_names_is_left_as_it_is(updated: BootDisk) -> None:
+    (updated.ground.esp / "passevue_1.4.10+9-100.efi").write_bytes(NEW.uki)
+    assert list(boot.guard(updated.ground)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "trial"),
+    [
+        *(("passevue_1.4.2+2-1.efi", True), ("passevue_1.4.2+0-3.efi", True), ("passevue_1.4.2+3.efi", True)),
+        *(("passevue_1.4.2+0-4.efi", True), ("passevue_1.4.2+0-99.efi", True)),
+        *(
+            ("passevue_1.4.2+8-101.efi", False),
+            ("passevue_1.4.2+0-109.efi", False),
+            ("passevue_1.4.2+0-117.efi", False),
+        ),
+        *(("", True), ("another.efi", True)),
+    ],
+)
+def test_all_who_ask_know_a_trial_from_a_guard(tmp_path: Path, name: str, trial: bool) -> None:
+    """The loader's word, as the gate and the unit that undoes read it."""
+    told = b"\6\0\0\0" + f"\\EFI\\Linux\\{name}\0".encode("utf-16-le")
+    counted = tmp_path / "sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+    counted.parent.mkdir(parents=True)
+    counted.write_bytes(told)
+    assert boot.trial_told(told) == trial
+    assert Machine(tmp_path).on_trial == trial
+    if name.startswith("passevue"):
+        (tmp_path / name).write_bytes(NEW.uki)
+        assert boot.entries(tmp_path)[0].on_trial == trial
 
 
 def test_slots_take_turns_for_many_updates(disk: BootDisk, tmp_path: Path) -> None:
@@ -456,6 +581,7 @@ def test_programs_run_alone_and_say_why_not(tmp_path: Path) -> None:
     asked = {
         PROGRAMS / "rauc-boot": ["get-primary"],
         PROGRAMS / "rauc-admit": [],
+        PROGRAMS / "guard": [],
         IMAGE / "hook": ["slot-post-install"],
     }
     for path, argv in asked.items():

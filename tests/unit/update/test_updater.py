@@ -19,7 +19,7 @@ from passevue.update.gate import Noted
 from passevue.update.health import health_file
 from passevue.update.journey import State
 from passevue.update.machine import Machine
-from passevue.update.orders import Orders, Wish
+from passevue.update.orders import MAX_BYTES, Orders, Wish
 from passevue.update.quiet import Busy, Pause, is_quiet
 from passevue.update.rauc import Bundle, Rauc, Told
 from passevue.update.row_file import RowFile
@@ -75,6 +75,7 @@ class Desk:
     now: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
     quiet: bool = True
     told: list[str] = field(default_factory=list)
+    records: list[tuple[str, str, str]] = field(default_factory=list)
     boots: int = 1
     version: str = "1.4.2"
     window: Window = ALWAYS
@@ -86,12 +87,16 @@ class Desk:
         self.pause = Pause(self.folder, lambda: self.now)
         self.updater = self.start()
 
+    def tell(self, what: str, by: str, said: str) -> None:
+        self.told.append(what)
+        self.records.append((what, by, said))
+
     def start(self) -> Updater:
         """The process, as after a restart of it."""
         machine = os_release(self.folder / "root", self.version, f"boot-{self.boots}")
         ways = Ways(
             OnBus(self.host.address), machine, lambda now: self.quiet, lambda now: Noted(now.isoformat(), last_entry=7),
-            lambda what, by, said: self.told.append(what), lambda: self.now, self.pause,
+            self.tell, lambda: self.now, self.pause,
             held=lambda: self.held,
         )  # fmt: skip
         self.updater = Updater(self.folder, self.orders, self.window, ways, look_every_s=0.01)
@@ -455,6 +460,37 @@ async def test_systemd_tells_of_units_and_rauc_of_slots(host: HostBus) -> None:
         assert (told["ActiveState"], told["NRestarts"]) == ("active", 4)
         slots = await Rauc(bus).slots()
     assert [(slot.boot_name, slot.booted, slot.good) for slot in slots] == [("A", True, True), ("B", False, True)]
+
+
+@pytest.mark.parametrize("content", [b"not an order", bytes(MAX_BYTES + 1), b'{"schema":1,"by":"site-admin"}'])
+async def test_what_is_no_order_is_audited_once_and_keeps_no_other_from_coming(desk: Desk, content: bytes) -> None:
+    def laid() -> None:
+        desk.orders.folder.mkdir(exist_ok=True)
+        path = desk.orders.folder / "cancel.json"
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o640)
+
+    said = ("update-refused", "", "order cancel: Unreadable not an order of ours")
+    await asyncio.to_thread(laid)
+    await desk.steps(most=1)
+    desk.start()
+    await desk.steps(most=1)
+    assert desk.records == [said], "not anew at each look, nor after a restart"
+    await asyncio.to_thread(laid)
+    await desk.steps(most=1)
+    assert desk.records == [said, said], "another file"
+    await desk.order()
+    await desk.until(State.REBOOTING)
+
+
+async def test_an_order_that_somebody_else_may_have_written_is_audited_and_not_carried_out(desk: Desk) -> None:
+    await desk.order()
+    await asyncio.to_thread((desk.orders.folder / "install.json").chmod, 0o666)
+    await desk.steps(most=1)
+    assert desk.updater.row.state is State.IDLE
+    words = "order install: TrustError an order that was not put there by the page or by root"
+    assert desk.records == [("update-refused", "", words)], "whoever it names has not asked"
 
 
 # --- orders: whose they are -----------------------------------------------------------------------------------------

@@ -7,7 +7,12 @@ Rules:
   LoaderEntryDefault is never set: the loader would take that entry even without a try left.
 - The UKI of the running system is never removed and never written. What is on the ESP is written under another name,
   synced, and then renamed: there is never a half UKI that the loader could take.
-- A new UKI has three tries (`+3`). systemd-bless-boot takes the counter away once the health check has passed.
+- A new UKI is on trial and has three tries (`+3`). systemd-bless-boot takes the counter away once the health check has
+  passed.
+- While the other slot could take over, what has proved itself is counted too, nine starts (`+9-100`), anew ten minutes
+  after each: a slot that rots later is left for the other one (`guard`). That its starts are counted from a hundred on
+  tells the two apart, for the loader counts on when no try is left. Before an update nothing of the kind stays: what
+  has proved itself comes before what has failed, however often either was started.
 """
 
 import contextlib
@@ -22,6 +27,11 @@ from slots import gpt, uki
 from slots.places import Ground, Slot
 
 TRIES = 3
+"""Starts of a release on trial."""
+GUARD = 9
+"""Starts, one after the other, of a release that had proved itself and no longer lasts ten minutes."""
+GUARDED = 100
+"""Where the starts done of a release that has proved itself begin; those of one on trial never come so far."""
 _NAME = re.compile(r"passevue_(\d+(?:\.\d+){1,3})(?:\+(\d{1,3})(?:-(\d{1,3}))?)?\.efi", re.ASCII)
 
 
@@ -42,6 +52,11 @@ class Entry:
     @property
     def rank(self) -> tuple[bool, tuple[int, ...], int, int]:
         return self.left != 0, order(self.version), 1000 if self.left is None else self.left, -self.done
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether it has not proved itself yet."""
+        return self.left is not None and self.done < GUARDED
 
     def counted(self, left: int | None, done: int = 0) -> str:
         """The file's name with another counter."""
@@ -66,6 +81,15 @@ def entries(esp: Path) -> tuple[Entry, ...]:
         with contextlib.suppress(uki.NoUki, OSError), path.open("rb") as file:
             found.append(Entry(path, version, None if left is None else int(left), int(done or 0), uki.root_hash(file)))
     return tuple(found)
+
+
+def trial_told(counted: bytes) -> bool:
+    """Whether what runs is on trial, by LoaderBootCountPath: four bytes of attributes, then the path in UTF-16
+    (systemd, the Boot Loader Interface). A name that is not ours is not said to have proved itself.
+    """
+    name = counted[4:].decode("utf-16-le", "replace").rstrip("\0").rpartition("\\")[2]
+    named = _NAME.fullmatch(name)
+    return not named or int(named[3] or 0) < GUARDED
 
 
 def first(found: tuple[Entry, ...]) -> Entry | None:
@@ -115,7 +139,7 @@ def primary(ground: Ground) -> Slot | None:
 
 
 def retire_others(ground: Ground) -> Iterator[str]:
-    """Before a slot is written: nothing but what runs can be started any more.
+    """Before a slot is written: nothing but what runs can be started any more, and that always.
 
     Raises:
         NotBootable: what runs is not on the ESP: then nothing is removed.
@@ -127,6 +151,8 @@ def retire_others(ground: Ground) -> Iterator[str]:
     for path in sorted(ground.esp.glob("passevue_*")):
         if not _NAME.fullmatch(path.name) or (path != kept.path and path not in {e.path for e in entries(ground.esp)}):
             yield from _remove(ground.esp, path)
+    if kept.left is not None and not kept.on_trial:
+        yield from _rename(ground.esp, kept.path, kept.counted(None))
 
 
 def publish(ground: Ground, slot: Slot) -> Iterator[str]:
@@ -185,6 +211,23 @@ def mark(ground: Ground, slot: Slot, good: bool) -> Iterator[str]:
     name = entry.counted(None) if good else entry.counted(0, TRIES)
     if entry.path.name != name:
         yield from _rename(ground.esp, entry.path, name)
+
+
+def guard(ground: Ground) -> Iterator[str]:
+    """Has the starts of what runs counted, from the beginning, if it has proved itself and the other slot could take
+    over; else not counted.
+
+    Raises:
+        NotBootable: what runs is not on the ESP.
+    """
+    own, found = running(ground), entries(ground.esp)
+    if own.on_trial or [entry for entry in found if entry.root_hash == own.root_hash] != [own]:
+        return  # or it has two names: one write too many for a file system that is not whole
+    others = (entry for entry in found if entry.root_hash != own.root_hash)
+    ready = any(entry.left != 0 and not entry.on_trial for entry in others)
+    name = own.counted(GUARD, GUARDED) if ready else own.counted(None)
+    if own.path.name != name:
+        yield from _rename(ground.esp, own.path, name)
 
 
 def name_partitions(ground: Ground, slot: Slot, version: str, root_hash: str) -> Iterator[str]:
