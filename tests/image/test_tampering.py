@@ -156,12 +156,13 @@ async def test_a_board_that_lost_its_keys_takes_ours_again_and_the_data_open(lab
 
 
 async def test_a_data_partition_formatted_anew_is_not_taken(lab: Lab) -> None:
-    """Plain ext4 where the encrypted data were: the box does not go into service on it."""
+    """Plain ext4 where the encrypted data were: the box does not go into service on it; it restarts over and over."""
     state = lab.provisioned("formatted")
     plain(state, lab)
     async with lab.machine(state) as machine:
         await machine.switch_on()
         await machine.console.answers(BOOT_S)
+        await machine.resets(BOOT_S)
         seen = ""
         for _ in range(12):
             seen += await mounts(machine)

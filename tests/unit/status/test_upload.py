@@ -9,10 +9,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from passevue.errors import StoreError
+from passevue.errors import BoxError, NoRoom, Refused, StoreError, Unreadable, ZoneAway
 from passevue.provision.first_certificate import context
 from passevue.status.first_page import Box, FirstPage
 from passevue.status.local_account import LocalAccount
+from passevue.status.refusals import NotTaken, Reason, Way, reason_of
 from passevue.status.upload import forgotten
 from passevue.update.orders import Orders
 from passevue.zones.first import telling
@@ -38,6 +39,26 @@ async def test_an_error_takes_what_was_received_with_it(tmp_path: Path) -> None:
         async with forgotten(orders, left):
             raise asyncio.CancelledError
     assert await asyncio.to_thread(lambda: {path.name for path in orders.folder.iterdir()}) == set(done.values())
+
+
+@pytest.mark.parametrize(
+    ("error", "way", "reason"),
+    [
+        (NotTaken(Reason.TOO_LARGE, "x"), Way.UPLOAD, Reason.TOO_LARGE),
+        (NoRoom("x"), Way.UPLOAD, Reason.NO_ROOM),
+        (StoreError("x"), Way.STICK, Reason.DISK),
+        (ZoneAway("x"), Way.STICK, Reason.STICK_AWAY),
+        (Unreadable("x"), Way.STICK, Reason.BROKEN_OFF),
+        (Refused("stick-none", "x"), Way.STICK, Reason.STICK_NONE),
+        (Refused("too-large", "x"), Way.STICK, Reason.STICK_UNREADABLE),
+        (Refused("password", "x"), Way.UPLOAD, None),
+        (Unreadable("x"), Way.UPLOAD, None),
+    ],
+)
+def test_the_trail_has_words_of_a_closed_list_and_none_of_strangers(
+    error: BoxError, way: Way, reason: Reason | None
+) -> None:
+    assert reason_of(error, way) is reason
 
 
 @pytest.fixture
