@@ -10,13 +10,10 @@ import asyncio
 import contextlib
 import json
 import ssl
-import struct
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -29,6 +26,7 @@ from tests.image.configured import put
 from tests.image.lab import BOOT_S, Lab
 from tests.image.machine import HOST, Hardware, Machine
 from tests.image.test_tampering import stays_shut
+from tests.image.time_server import time_server
 from tests.image.waiting import eventually
 from tests.peers.ans import Lists
 from tests.peers.ports import free_port
@@ -40,8 +38,6 @@ VERDICT = "/run/passevue-baseline/verdict.json"
 FACTS = ("passevue-facts-devices.service", "passevue-facts-network.service", "passevue-facts.service")
 LOOK_S = 600  # facts, engine and all rules, on an emulated machine with other work
 YEAR_S = 365 * 86_400
-NTP_PORT = 123
-SINCE_1900_S = 2_208_988_800
 
 
 @dataclass(frozen=True)
@@ -191,42 +187,26 @@ async def test_a_firewall_that_was_emptied_is_told(box: Machine) -> None:
     await blocks(box, "NET-01")
 
 
-class TimeServer(asyncio.DatagramProtocol):
-    """What an NTP server says (RFC 5905 § 7.3): this host's clock, as of stratum 1."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        now = time.time() + SINCE_1900_S
-        stamp = struct.pack(">II", int(now), int(now % 1 * 2**32))
-        head = struct.pack(">BBbbII4s", 0b00_100_100, 1, 4, -20, 0, 16, b"TEST")
-        self._transport.sendto(head + stamp + data[40:48] + stamp + stamp, address)
-
-
 @asynccontextmanager
 async def right_clock(box: Machine) -> AsyncIterator[None]:
     """The box has a time server meanwhile, and has found its clock right."""
-    try:
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            TimeServer, local_addr=("127.0.0.1", NTP_PORT)
-        )
-    except OSError as err:
-        pytest.skip(f"the box asks port {NTP_PORT} of this machine for the time, which cannot be had: {err.strerror}")
-    try:
-        await box.console.run("chronyc", "add", "server", HOST, "iburst", "minpoll", "4", "maxpoll", "6")
-        await box.console.run("chronyc", "waitsync", "60", "0.5", timeout_s=LOOK_S)
-        assert (await look(box, "TIME-01"))["TIME-01"].status == "pass"
+    async with time_server():
+        await found_right(box)
         yield
-    finally:
-        transport.close()
 
 
-async def one_waits(box: Machine) -> None:
+async def found_right(box: Machine) -> None:
+    """By the time server that runs."""
+    await box.console.run("chronyc", "add", "server", HOST, "iburst", "minpoll", "4", "maxpoll", "6")
+    await box.console.run("chronyc", "waitsync", "60", "0.5", timeout_s=LOOK_S)
+    assert (await look(box, "TIME-01"))["TIME-01"].status == "pass"
+
+
+async def one_waits(box: Machine, number: int = 1) -> None:
     """A report is in the queue, and cannot leave."""
-    person, exam = invented_person(1), invented_exam(1)
+    person, exam = invented_person(number), invented_exam(number)
     async with Ris("127.0.0.1", box.ports["ris"], timeout_s=120) as ris:
-        told = await ris.send(oru(report_of(person, exam, document_id=invented_document_id(1)), person))
+        told = await ris.send(oru(report_of(person, exam, document_id=invented_document_id(number)), person))
     assert told.code == "AA", told
 
 

@@ -240,7 +240,7 @@ class Engine:
     async def _keep(self, write: Callable[[Path, T], None], what: T) -> None:
         try:
             await asyncio.to_thread(write, self._folder, what)
-        except (OSError, Unreadable) as err:
+        except (OSError, Unreadable, Unmeasurable) as err:
             log.error("baseline_not_written", error_class=type(err).__name__)
 
     def _tell(self, rule: Rule, now: Standing) -> None:

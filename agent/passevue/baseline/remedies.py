@@ -87,8 +87,10 @@ TIME_SOURCE: Final = remedy(
 )
 CLOCK_BATTERY: Final = remedy(
     "time.battery",
-    "Redémarrez le boîtier relié au réseau, où il retrouvera l’heure ; si cela revient, faites changer sa pile.",
-    "Restart the box on the network, where it will find the time; if it comes back, have its battery changed.",
+    "Redémarrez le boîtier relié au réseau, où il retrouvera l’heure ; si cela revient, donnez-lui un deuxième serveur "
+    "de temps, puis faites changer sa pile.",
+    "Restart the box on the network, where it will find the time; if it comes back, give it a second time server, then "
+    "have its battery changed.",
 )
 AUDIT_ROOM: Final = remedy(
     "audit.room",

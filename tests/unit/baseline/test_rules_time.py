@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def last_right(box: Recorded, seconds_ago: float, set_by: timedelta = timedelta(
     folder = box.root / "var/lib/passevue/baseline"
     folder.mkdir(parents=True, exist_ok=True)
     at = NOW - timedelta(seconds=seconds_ago) - set_by
-    write_last_right(folder, LastRight(boot_id, 4000.0 - seconds_ago, at))
+    write_last_right(folder, LastRight(boot_id, 4000.0 - seconds_ago, at, at))
 
 
 def test_a_clock_right_to_a_second_passes(box: Recorded) -> None:
@@ -191,12 +192,52 @@ def test_a_clock_before_it_was_last_right_fails_also_in_another_boot(box: Record
     assert status(TIME_FLOOR, box.machine()) is Status.FAIL
 
 
+ALONE = SOURCES.replace("^,+", "^,-")
+NOBODY_PROVEN = AUTH.replace("NTS", "-")
+
+
+@pytest.mark.parametrize(
+    ("sources", "authdata", "lowered"),
+    [(ALONE, NOBODY_PROVEN, False), (SOURCES, NOBODY_PROVEN, True), (ALONE, AUTH, True)],
+    ids=["one server", "two that agree", "one that proves itself"],
+)
+def test_one_server_alone_does_not_bring_the_clock_back_behind_what_was_certain(
+    box: Recorded, sources: str, authdata: str, lowered: bool
+) -> None:
+    """Somebody may answer in its place; or it had been wrong before, and another one says so."""
+    last_right(box, -3600, boot_id="another")
+    box.facts |= {"chrony_tracking": tracking(), "chrony_sources": sources, "chrony_authdata": authdata}
+    assert status(TIME_SYNCHRONISED, box.machine()) is Status.PASS
+    for _ in range(2):
+        note_right(box.root / "var/lib/passevue/baseline", box.machine())
+    assert (status(TIME_FLOOR, box.machine()) is Status.PASS) is lowered
+
+
+def test_a_server_of_another_age_does_not_raise_what_is_certain(box: Recorded) -> None:
+    """As where the week number of satellites has run over: once it is mended, the box is as before."""
+    last_right(box, 600, boot_id="another")
+    box.now = NOW.replace(year=NOW.year + 20)
+    note_right(box.root / "var/lib/passevue/baseline", box.machine())
+    assert status(TIME_FLOOR, box.machine()) is Status.FAIL
+    box.now = NOW
+    assert status(TIME_FLOOR, box.machine()) is Status.PASS
+
+
+def test_a_memory_of_an_older_release_is_a_floor_too(box: Recorded) -> None:
+    later = (NOW + timedelta(hours=1)).isoformat()
+    box.file("/var/lib/passevue/baseline/clock.json", json.dumps({"boot_id": "x", "uptime_s": 1.0, "at": later}))
+    assert status(TIME_FLOOR, box.machine()) is Status.FAIL
+
+
 @pytest.mark.parametrize("year", [1970, 2099])
 def test_a_clock_of_another_age_fails(box: Recorded, year: int) -> None:
     box.now = NOW.replace(year=year)
     assert status(TIME_FLOOR, box.machine()) is Status.FAIL
 
 
-def test_a_torn_memory_of_the_clock_is_none(box: Recorded) -> None:
-    box.file("/var/lib/passevue/baseline/clock.json", '{"at": "2099-')
+@pytest.mark.parametrize(
+    "text", ['{"at": "2099-', "[]", '{"at": "2099-01-01T00:00:00", "boot_id": "x", "uptime_s": 1}']
+)
+def test_a_torn_memory_of_the_clock_is_none(box: Recorded, text: str) -> None:
+    box.file("/var/lib/passevue/baseline/clock.json", text)
     assert status(TIME_FLOOR, box.machine()) is Status.PASS

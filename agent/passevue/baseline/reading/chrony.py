@@ -25,6 +25,7 @@ class Tracking:
 class Source:
     name: str
     answers: bool
+    agrees: bool  # with what the clock follows, or is that
 
 
 def read_tracking(text: str) -> Tracking:
@@ -47,7 +48,8 @@ def read_sources(text: str) -> tuple[Source, ...]:
         fields = line.split(",")
         if len(fields) < 6:
             raise Unreadable("chronyc did not answer with sources")
-        found.append(Source(fields[2], fields[1] in {"*", "+", "-"} and fields[5] != "0"))
+        heard = fields[5] != "0"
+        found.append(Source(fields[2], heard and fields[1] in {"*", "+", "-"}, heard and fields[1] in {"*", "+"}))
     return tuple(found)
 
 

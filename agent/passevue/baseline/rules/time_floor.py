@@ -6,13 +6,12 @@ that are not valid yet.
 
 from datetime import timedelta
 
-from passevue.baseline.last_right import read_last_right
+from passevue.baseline.last_right import LIFE, read_last_right
 from passevue.baseline.machine import Machine
 from passevue.baseline.remedies import CLOCK_BATTERY
 from passevue.baseline.rule import Effect, Event, Finding, Level, Rule, Text, When, failed, passed
 
 SLACK = timedelta(seconds=5)  # the clock may be slewed back by less
-LIFE = timedelta(days=15 * 365)  # no image is used for longer
 
 
 def check(machine: Machine) -> Finding:
@@ -20,11 +19,11 @@ def check(machine: Machine) -> Finding:
     known = read_last_right(machine)
     if machine.now < built:
         return failed(f"the clock is before the image was built, {built:%Y-%m-%d}")
-    if known is not None and machine.now < known.at - SLACK:
-        return failed(f"the clock is before it was last right, {known.at:%Y-%m-%d %H:%M}")
+    if known is not None and machine.now < known.floor - SLACK:
+        return failed(f"the clock is before it was last right, {known.floor:%Y-%m-%d %H:%M}")
     if machine.now > built + LIFE:
         return failed(f"the clock says {machine.now:%Y-%m-%d}, the image is of {built:%Y-%m-%d}")
-    return passed(f"after {max(built, known.at) if known is not None else built:%Y-%m-%d %H:%M}")
+    return passed(f"after {max(built, known.floor) if known is not None else built:%Y-%m-%d %H:%M}")
 
 
 RULE = Rule(
