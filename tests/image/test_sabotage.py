@@ -375,16 +375,11 @@ async def test_an_engine_that_hangs_is_started_again_by_its_watchdog(box: Machin
     assert verdict.status == "pass", verdict
 
 
-async def test_a_machine_in_which_nothing_has_its_turn_any_more_is_reset_by_its_watchdog(box: Machine) -> None:
-    """PID 1 too waits for ever behind programs of real time: the board's own watchdog is all that is left."""
-    script = """(
-sleep 3
-for each in $(seq $(nproc)); do chrt -f 99 sh -c 'while :; do :; done' & done
-) >/dev/null 2>&1 &"""
+async def test_a_machine_whose_first_process_hangs_is_reset_by_its_watchdog(box: Machine) -> None:
+    """Nothing inside can help any more: the board's own watchdog does."""
     after = len(box.qmp.events)
-    await box.console.run("sh", "-c", "echo -1 >/proc/sys/kernel/sched_rt_runtime_us")
-    await box.console.run("sh", "-c", script)
-    assert await box.qmp.event("WATCHDOG", after=after, wait_s=600) == {"action": "reset"}
+    await box.console.run("sh", "-c", "echo 1 >/sys/fs/cgroup/init.scope/cgroup.freeze")
+    assert await box.qmp.event("WATCHDOG", after=after, wait_s=300) == {"action": "reset"}
     await box.console.answers(BOOT_S)
     await box.serves("/healthz", BOOT_S)
 

@@ -120,6 +120,11 @@ def check_chain(leaf: x509.Certificate, authorities: Sequence[x509.Certificate],
 def _issuer(certificate: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime) -> x509.Certificate:
     in_date = (one for one in authorities if one.not_valid_before_utc <= now <= one.not_valid_after_utc)
     found = issuer_of(certificate, in_date)
+    if found is None and issuer_of(certificate, authorities) is not None:
+        raise TrustError(
+            f"the authority that issued {certificate.serial_number:x} is not in its dates",
+            hint="L’autorité de ce certificat n’est pas dans ses dates : vérifiez d’abord l’horloge du boîtier.",
+        )
     if found is None:
         raise TrustError(
             f"no authority of the store issued {certificate.serial_number:x}",

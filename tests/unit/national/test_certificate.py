@@ -89,5 +89,13 @@ def test_the_chain_leads_to_the_root_or_is_refused() -> None:
     for authorities, at in (([sub], now), ([root], now), ([], now), ([sub, root], datetime(2040, 1, 1, tzinfo=UTC))):
         with pytest.raises(TrustError):
             igc.check_chain(leaf, authorities, at)
-    with pytest.raises(TrustError):
+    with pytest.raises(TrustError, match="no authority of the store"):
         igc.check_chain(sample("feuille_ssl_serv_production_expiree"), [sub, root], now)
+
+
+@pytest.mark.parametrize("year", [1999, 2070])
+def test_a_clock_outside_the_authority_s_dates_is_not_taken_for_another_authority(year: int) -> None:
+    leaf, *authorities = (sample(n) for n in ("feuille_org_sign_drimbox", "test_aci_el_org", "test_ac_racine_el"))
+    with pytest.raises(TrustError, match="not in its dates") as refused:
+        igc.check_chain(leaf, authorities, datetime(year, 1, 1, tzinfo=UTC))
+    assert "horloge" in refused.value.hint
