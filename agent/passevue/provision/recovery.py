@@ -34,8 +34,9 @@ def carry_out(order: Order, data_dir: Path, kept: Path, trace: Trace) -> None:
     """
     match order.text("act"):
         case "show":
+            key = _key(kept)
             trace("recovery-key-shown", order.by, "")
-            _hand_over(_key(kept), data_dir / SHOWN)
+            _hand_over(key, data_dir / SHOWN)
         case "noted":
             if not os.path.lexists(data_dir / SHOWN):
                 _must_be(kept)
@@ -128,6 +129,8 @@ def work(data_dir: Path, kept: Path, page_user: int, trace: Trace, now: datetime
         carry_out(order, data_dir, kept, trace)
     except BoxError as err:
         failed = err
+        with suppress(StoreError):
+            trace("recovery-key-refused", order.by, f"{type(err).__name__} {err.message[:200]}")
         print(f"recovery: {err}", file=sys.stderr)
     answer(data_dir, Wish.RECOVERY, order, failed)
     return 1 if failed else 0

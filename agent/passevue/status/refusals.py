@@ -20,6 +20,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     EMPTY = "empty"
     MISSING = "file-missing"  # one of two
+    MALFORMED = "malformed"  # no such form
     BROKEN_OFF = "broken-off"  # cut, or too slow
     NO_ROOM = "no-room"  # but the queue's own
     DISK = "disk"  # takes no write

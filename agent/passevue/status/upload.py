@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from passevue.errors import NoRoom, StoreError, Unreadable
 from passevue.status.refusals import NotTaken, Reason
@@ -62,7 +63,7 @@ async def receive(
                 if part is None:
                     break
                 if not isinstance(part, BodyPartReader) or not part.name:
-                    raise Unreadable("a part that is no field", hint="Ce formulaire ne se lit pas.")
+                    raise _unfit(checked, Reason.MALFORMED, "a part that is no field", "Ce formulaire ne se lit pas.")
                 if part.name in wanted and part.name not in names:
                     if not checked:
                         await check(texts)
@@ -72,7 +73,7 @@ async def receive(
                     texts[part.name] = await _text(part)
         if set(names) != set(wanted):
             raise _unfit(checked, Reason.MISSING, "a file is missing", "Choisissez tous les fichiers demandés.")
-    except (TimeoutError, ValueError, ConnectionError) as err:
+    except (TimeoutError, ValueError, ConnectionError, HttpProcessingError) as err:
         await forget(orders, names)
         said = f"the form did not come whole: {type(err).__name__}"
         raise _unfit(checked, Reason.BROKEN_OFF, said, "L’envoi a été interrompu.") from err

@@ -142,6 +142,8 @@ def next_act(row: Row, facts: Facts, window: Window) -> Act:
             if facts.running != row.version:
                 return Act.UNDO
             return Act.FINISH if facts.gate == "passed" else Act.STAY
+        case State.DONE if row.version != row.version_before and facts.running == row.version_before:
+            return Act.UNDO  # its slot has rotted since: the loader has taken the other one
         case _:
             return Act.STAY
 

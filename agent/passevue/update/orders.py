@@ -138,11 +138,13 @@ class Orders:
         return open(handle, "rb")
 
     def mark(self, wish: Wish) -> str:
-        """Which file the order is, whatever it is: another one put there has another mark. No order's id."""
+        """Which file the order is, whatever it is: another one put there has another mark.
+        "" when it has gone. No order's id.
+        """
         try:
             found = (self.folder / f"{wish}.json").lstat()
         except OSError:
-            return f"{wish}:gone"
+            return ""
         return f"{wish}:{found.st_ino}:{found.st_ctime_ns}"
 
     def draft(self, suffix: str, mode: int = 0o600) -> tuple[Path, IO[bytes]]:

@@ -147,14 +147,14 @@ class Updater:
         return order
 
     async def _disbelieve(self, wish: Wish, error: BoxError) -> None:
-        """To the audit trail, once for each file. Nobody is named: who wrote it is not who it says.
+        """To the audit trail, once for each file. By the box itself: who wrote it is not who it says.
 
         Raises:
             StoreError: it is not kept which one it was.
         """
         self._complain(error)
         mark = await asyncio.to_thread(self._orders.mark, wish)
-        if mark in self._seen:
+        if not mark or mark in self._seen:
             return
         self._seen = [*self._seen[-MOST_SEEN:], mark]
         self._ways.tell("update-refused", "", f"order {wish}: {type(error).__name__} {error.message[:200]}")
@@ -342,7 +342,9 @@ class Updater:
         await self._end_pause()
         told = await asyncio.to_thread(read_health, self._data_dir)
         code, detail = "501", "no start came to an end"
-        if told.get("version") == self._row.version:
+        if self._row.state is State.DONE:
+            code, detail = "505", "no start lasted any more"
+        elif told.get("version") == self._row.version:
             found = told.get("faults")
             faults = (
                 [f"{f.get('check')}: {f.get('seen')}" for f in found if isinstance(f, dict)]

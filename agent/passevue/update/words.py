@@ -34,6 +34,8 @@ def sentence(row: Row) -> str:
     )
     if row.state is State.IDLE and row.code == "602":
         told = f"La mise à jour {row.version} a été annulée."
+    if row.state is State.UNDONE and row.code == "505":
+        told = f"La version {row.version} ne démarrait plus : l’appareil est revenu à la {row.version_before}."
     if row.state is State.WAITING and row.not_before is not None and row.code == "601":
         told = f"La version {row.version} est reportée."
     elif row.state is State.WAITING and row.code:

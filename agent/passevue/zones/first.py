@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -133,6 +134,11 @@ def telling(data_dir: Path) -> Tell:
 def _updater(data_dir: Path) -> Updater:
     machine, settings = Machine(), Update()
 
+    trail = ThreadPoolExecutor(1, "audit")  # one after the other, and not on the loop
+
+    def tell(what: str, by: str, said: str) -> None:
+        trail.submit(telling(data_dir), what, by, said)
+
     def noted(now: datetime) -> Noted:
         return note(Place(data_dir, None, machine, 443), now)
 
@@ -143,7 +149,7 @@ def _updater(data_dir: Path) -> Updater:
         machine,
         quiet=lambda now: True,
         note=noted,
-        tell=telling(data_dir),
+        tell=tell,
         clock=utc_now,
         pause=Pause(data_dir, utc_now),
         security_floor=lambda: security_floor(machine.root),

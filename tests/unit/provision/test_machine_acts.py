@@ -160,6 +160,14 @@ def test_what_is_no_recovery_key_is_not_handed_out(tmp_path: Path, kept: Path, c
     assert asked(tmp_path, kept, "else") == 1
 
 
+def test_a_key_that_is_not_shown_is_not_said_to_have_been(tmp_path: Path, kept: Path) -> None:
+    kept.unlink()
+    Orders(tmp_path).put(Wish.RECOVERY, "site-admin", NOW, {"act": "show"})
+    records: list[tuple[str, str, str]] = []
+    assert recovery.work(tmp_path, kept, 0, lambda *record: records.append(record), NOW) == 1
+    assert records == [("recovery-key-refused", "site-admin", "Refused noted: the recovery key is no longer here")]
+
+
 def test_an_order_that_somebody_else_may_have_written_shows_no_key_and_is_audited(tmp_path: Path, kept: Path) -> None:
     Orders(tmp_path).put(Wish.RECOVERY, "site-admin", NOW, {"act": "show"})
     (tmp_path / "orders/recovery.json").chmod(0o666)

@@ -284,3 +284,31 @@ async def test_forms_of_other_pages_are_refused(site: Site) -> None:
 async def test_it_says_that_it_lives_and_shows_no_other_page(site: Site) -> None:
     assert await site.get("/health") == "ok\n"
     assert "404" in await site.get("/status.json")
+
+
+def _part(name: str, value: str) -> str:
+    return f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("last", "why"),
+    [
+        ("--B\r\nContent-Type: text/plain\r\n\r\ny\r\n--B--\r\n", "malformed"),
+        ("--B\r\nContent-Type: multipart/mixed; boundary=C\r\n\r\n--C--\r\n--B--\r\n", "malformed"),
+        ("--B\r\n\0:bad\r\n\r\ny\r\n--B--\r\n", "broken-off"),
+    ],
+    ids=["a part of no name", "a form in a form", "a header that is none"],
+)
+@pytest.mark.parametrize("password", [PASSWORD, "a wrong one, as long"])
+async def test_a_form_that_breaks_after_the_password_is_told_and_audited_and_a_stranger_s_only_told(
+    site: Site, last: str, why: str, password: str
+) -> None:
+    await site.claim()
+    form = _part("password", password) + _part("document", "x") + last
+    headers = {"Origin": site.url("").rstrip("/"), "Content-Type": "multipart/form-data; boundary=B"}
+    async with site.browser.post(site.url("/configuration"), data=form.encode(), headers=headers, ssl=False) as answer:
+        assert answer.status < 500
+    expected = [f"upload {why} 127.0.0.1"] if password == PASSWORD else []
+    assert await refused(site) == expected
+    left = await asyncio.to_thread(lambda: list((site.folder / "orders").iterdir()))
+    assert left == []

@@ -206,6 +206,27 @@ async def test_the_old_version_back_means_undone_and_names_the_check(desk: Desk)
     assert desk.told[-1] == "update-undone"
 
 
+async def test_a_version_that_starts_no_more_long_after_it_was_done_is_told(desk: Desk) -> None:
+    """The loader has left its slot for the other one (image/rauc, slots/boot.py)."""
+    await desk.order()
+    await desk.until(State.REBOOTING)
+    desk.restart("1.5.0")
+    await desk.until(State.PROVING)
+    gate_says(desk, "passed", "1.5.0")
+    await desk.until(State.DONE)
+    desk.restart("1.5.0")
+    await desk.steps(lambda: False, most=5)
+    assert desk.updater.row.state is State.DONE
+    desk.restart("1.4.2")
+    await desk.until(State.UNDONE)
+    assert desk.updater.row.code == "505"
+    assert desk.told[-1] == "update-undone"
+    assert sentence(desk.updater.row) == "La version 1.5.0 ne démarrait plus : l’appareil est revenu à la 1.4.2."
+    told = len(desk.told)
+    await desk.steps(lambda: False, most=5)
+    assert len(desk.told) == told
+
+
 async def test_a_version_that_never_came_up_is_undone_too(desk: Desk) -> None:
     await desk.order()
     await desk.until(State.REBOOTING)
