@@ -134,7 +134,14 @@ def test_the_gate_says_when_it_is_done() -> None:
 
 @pytest.mark.parametrize("state", sorted(journey.OVER))
 def test_what_is_over_stays_over(state: State) -> None:
-    assert next_act(begun(now=True).at(state, NOON), facts(LATE, boot="two"), NIGHT) is Act.STAY
+    running = "1.5.0" if state is State.DONE else "1.4.2"
+    assert next_act(begun(now=True).at(state, NOON), facts(LATE, boot="two", running=running), NIGHT) is Act.STAY
+
+
+def test_what_was_done_and_starts_no_more_is_undone() -> None:
+    done = begun().at(State.DONE, NOON)
+    assert next_act(done, facts(boot="two", running="1.4.2"), NIGHT) is Act.UNDO
+    assert next_act(done, facts(boot="two", running="1.6.0"), NIGHT) is Act.STAY, "a third version is no way back"
 
 
 # --- the window -----------------------------------------------------------------------------------------------------
