@@ -6,8 +6,8 @@ from pathlib import Path
 from passevue.queue.machine_id import read_machine_id
 
 _COUNTED = "sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-_GUARDED = re.compile(r"\+\d{1,3}-[1-9]\d\d\.efi\0*\Z", re.ASCII)
-"""What has proved itself is counted from a hundred on, for another reason (image/rauc, slots/boot.py)."""
+_GUARDED = re.compile(r"\+\d{1,9}-[1-9]\d{5,8}\.efi\0*\Z", re.ASCII)
+"""What has proved itself is counted from a hundred thousand on, for another reason (image/rauc, slots/boot.py)."""
 
 
 class Machine:

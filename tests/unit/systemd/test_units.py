@@ -233,12 +233,22 @@ def test_a_version_that_fails_the_health_check_has_no_try_left() -> None:
 def test_a_version_that_has_proved_itself_is_not_restarted_for_ever_by_a_gate_that_hangs(tmp_path: Path) -> None:
     """OnFailure is for a gate that was killed for its time, or never began, too; the data may not be there then."""
     undo = f"{HERE}/passevue-undo.service"
-    condition = tmp_path / value(undo, "Unit", "ConditionPathExists").lstrip("/")
-    condition.parent.mkdir(parents=True)
+    counted = tmp_path / value(undo, "Unit", "ConditionPathExists").lstrip("/")
+    counted.parent.mkdir(parents=True)
     assert not Machine(tmp_path).on_trial
-    condition.touch()
-    assert Machine(tmp_path).on_trial, "asks for what the gate itself goes by"
+    for name, trial in (("passevue_1.5.0+2-1.efi", True), ("passevue_1.5.0+8-100001.efi", False)):
+        counted.write_bytes(b"\6\0\0\0" + f"\\EFI\\Linux\\{name}\0".encode("utf-16-le"))
+        assert Machine(tmp_path).on_trial == trial, "asks for what the gate itself goes by"
     assert value(undo, "Service", "InaccessiblePaths").startswith("-"), "starts without the data"
+
+
+def test_only_a_version_on_trial_is_blessed_and_only_that_is_undone() -> None:
+    """Both ask the same program, which both may run."""
+    asks = "/usr/lib/passevue/on-trial"
+    assert value(f"{HERE}/systemd-bless-boot.service.d/10-trial.conf", "Service", "ExecCondition") == asks
+    profiles = (TREE / "etc/apparmor.d/passevue-acts").read_text()
+    (own,) = re.findall(r"profile passevue-undo [^{]*\{(.*?)\n\}", profiles, re.DOTALL)
+    assert "/usr/lib/passevue/{on-trial,undo} rix," in own
 
 
 def test_all_zones_stand_or_fall_with_the_firewall() -> None:

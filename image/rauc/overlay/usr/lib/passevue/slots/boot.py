@@ -9,10 +9,11 @@ Rules:
   synced, and then renamed: there is never a half UKI that the loader could take.
 - A new UKI is on trial and has three tries (`+3`). systemd-bless-boot takes the counter away once the health check has
   passed.
-- While the other slot could take over, what has proved itself is counted too, nine starts (`+9-100`), anew ten minutes
-  after each: a slot that rots later is left for the other one (`guard`). That its starts are counted from a hundred on
-  tells the two apart, for the loader counts on when no try is left. Before an update nothing of the kind stays: what
-  has proved itself comes before what has failed, however often either was started.
+- While the other slot could take over, what has proved itself is counted too, nine starts (`+9-100000`), anew ten
+  minutes after each: a slot that rots later is left for the other one (`guard`). That its starts are counted from a
+  hundred thousand on tells the two apart, for the loader counts on when no try is left. Before an update nothing of the
+  kind stays: what has proved itself comes before what has failed, however often either was started.
+- Who changes the ESP holds its folder's lock (`places.locked`), for as long as one call of RAUC's lasts.
 """
 
 import contextlib
@@ -30,9 +31,9 @@ TRIES = 3
 """Starts of a release on trial."""
 GUARD = 9
 """Starts, one after the other, of a release that had proved itself and no longer lasts ten minutes."""
-GUARDED = 100
-"""Where the starts done of a release that has proved itself begin; those of one on trial never come so far."""
-_NAME = re.compile(r"passevue_(\d+(?:\.\d+){1,3})(?:\+(\d{1,3})(?:-(\d{1,3}))?)?\.efi", re.ASCII)
+GUARDED = 100_000
+"""Where the starts done of a release that has proved itself begin: years of restarts away from a trial's."""
+_NAME = re.compile(r"passevue_(\d+(?:\.\d+){1,3})(?:\+(\d{1,9})(?:-(\d{1,9}))?)?\.efi", re.ASCII)
 
 
 class NotBootable(Exception):
@@ -51,7 +52,7 @@ class Entry:
 
     @property
     def rank(self) -> tuple[bool, tuple[int, ...], int, int]:
-        return self.left != 0, order(self.version), 1000 if self.left is None else self.left, -self.done
+        return self.left != 0, order(self.version), 10**9 if self.left is None else self.left, -self.done
 
     @property
     def on_trial(self) -> bool:
@@ -145,14 +146,15 @@ def retire_others(ground: Ground) -> Iterator[str]:
         NotBootable: what runs is not on the ESP: then nothing is removed.
     """
     kept = running(ground)
+    if kept.left is not None and not kept.on_trial:  # while there is another: a rename on FAT is two writes
+        yield from _rename(ground.esp, kept.path, kept.counted(None))
+        kept = running(ground)
     for entry in entries(ground.esp):
         if entry.root_hash != kept.root_hash:
             yield from _remove(ground.esp, entry.path)
     for path in sorted(ground.esp.glob("passevue_*")):
         if not _NAME.fullmatch(path.name) or (path != kept.path and path not in {e.path for e in entries(ground.esp)}):
             yield from _remove(ground.esp, path)
-    if kept.left is not None and not kept.on_trial:
-        yield from _rename(ground.esp, kept.path, kept.counted(None))
 
 
 def publish(ground: Ground, slot: Slot) -> Iterator[str]:

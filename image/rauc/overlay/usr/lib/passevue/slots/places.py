@@ -105,13 +105,14 @@ def held(device: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(disk: Path, within_s: float = HOLD_S) -> Iterator[None]:
-    """The lock that udev asks for before it looks at a disk or a partition of it (systemd, BLOCK_DEVICE_LOCKING.md).
+def locked(path: Path, within_s: float = HOLD_S) -> Iterator[None]:
+    """The lock that udev asks for before it looks at a disk or a partition of it (systemd, BLOCK_DEVICE_LOCKING.md);
+    of the folder of the UKIs, the one that our own programs ask for before they change it.
 
     Raises:
         OSError: others hold it for longer than that.
     """
-    handle = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         end = time.monotonic() + within_s
         while True:
