@@ -225,6 +225,7 @@ class Updater:
             await self._put(change(self._row, self._ways.clock()))
         except Refused as err:
             log.info("order_refused", action=str(order.wish), reason=err.code)
+            self._ways.tell("update-refused", order.by, f"{order.wish}: {err.code}")
             return
         self._ways.tell(what, order.by, self._row.version)
 

@@ -290,6 +290,7 @@ async def test_an_update_that_rauc_goes_on_writing_is_not_cancelled(desk: Desk, 
     await desk.order(Wish.CANCEL)
     await desk.steps(most=1)
     assert desk.updater.row.state is State.WAITING, shown(desk.updater.row)
+    assert desk.told[-1] == "update-refused"
     assert "update-cancelled" not in desk.told
     await _until_idle(host)
     desk.restart("1.5.0")
