@@ -1,6 +1,7 @@
 """Tests of the image: on virtual PCs, one at a time, so only when asked for: `make image-test`.
 
-PASSEVUE_IMAGE names the folder under image/build/out; PASSEVUE_CUTS says how often a test of power cuts does it.
+PASSEVUE_IMAGE names the folder under image/build/out. PASSEVUE_CUTS says how often a test of power cuts does it; else
+ten times while an update is written, three times during intake.
 PASSEVUE_IMAGE_MINUTES: after so many, no more test is begun but of ALWAYS; each one left out is named.
 """
 
@@ -24,7 +25,7 @@ from tests.image.machine import Machine
 
 HERE = Path(__file__).parent
 CUTS = int(os.environ.get("PASSEVUE_CUTS", "3"))
-LONGEST_S = 3600 + 300 * CUTS  # of one test with the boots it needs, on a machine with other work
+LONGEST_S = 3600 + 300 * max(CUTS, 10)  # of one test with the boots it needs, on a machine with other work
 ORDER = (  # what says most in the least time first
     *("fickle_disk", "supply", "clean_image", "opinions_of_files", "first_boot", "surface", "card_reader", "usb"),
     *("sabotage", "clock_chip", "tampering", "nothing_shared", "erase", "update", "power_cuts", "second_opinions"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.image.releases import Releases
 from tests.image.state import State
 from tests.image.sticks import admin_of, made, plugged
 from tests.image.test_power_cuts import coin, kept, messages, takes_messages
+from tests.image.trail import Trail, happened
 from tests.image.waiting import eventually
 from tests.peers.ris import Ledger
 
@@ -23,6 +25,7 @@ __all__ = ["coin"]
 BUNDLE = "/var/lib/passevue/update/next.raucb"
 UPDATE = ("passevue", "update", "install", "--now", "--no-wait")
 INSTALL_S = 900
+CUTS = int(os.environ.get("PASSEVUE_CUTS", "10"))  # of the power, during an installation
 TRIES = 3
 STARTS = 9  # of a release that has proved itself: image/rauc, slots/boot.py
 GUARDED = 100_000  # where its starts done begin
@@ -85,8 +88,26 @@ async def ukis(machine: Machine) -> list[str]:
     return sorted(said.out.split())
 
 
+async def nothing_lost(machine: Machine, ledger: Ledger) -> None:
+    found = await kept(machine)
+    assert ledger.acknowledged
+    assert all(found[line.sha256] == 1 for line in ledger.acknowledged)
+
+
+async def tells(machine: Machine, state: str, code: str | None, since: int) -> None:
+    """What became of the update is told to who asks, and in the audit trail after record number `since`."""
+
+    async def told() -> tuple[str, str | None]:
+        said = await machine.console.run("passevue", "update", "status", "--json", check=False, timeout_s=120)
+        row = json.loads(said.out)
+        return row["state"], row["code"]
+
+    await eventually(told, lambda now: now == (state, code), BOOT_S, pause_s=3)
+    assert await Trail(machine, since).says(*happened(f"update-{state}", code or ""))
+
+
 async def comes_back(machine: Machine, old: Image, tries: int = TRIES) -> None:
-    """However the new version fails, the machine ends on the old one, which is healthy, with its data."""
+    """However the new version fails, the machine ends on the old one, which is healthy."""
 
     async def running() -> str:
         try:
@@ -114,6 +135,7 @@ async def test_an_update_from_a_stick_starts_proves_itself_and_keeps_the_data(
         await machine.switch_on()
         await up(machine)
         await takes_messages(machine, ledger, supply)
+        seen = (await Trail.of(machine)).seen
         loop = asyncio.get_running_loop()
         started = loop.time()
         took = await update_from_stick(machine, new.bundle, tmp_path / "stick.raw")
@@ -125,45 +147,57 @@ async def test_an_update_from_a_stick_starts_proves_itself_and_keeps_the_data(
         await machine.serves("/healthz", BOOT_S)
         lab.figures["restart into an update, until the page"] = f"{loop.time() - started:.0f} s"
         await eventually(lambda: ukis(machine), lambda names: f"passevue_{new.version}.efi" in names, BOOT_S)
-        found = await kept(machine)
-        assert all(found[line.sha256] == 1 for line in ledger.acknowledged)
+        await tells(machine, "done", None, seen)
+        await nothing_lost(machine, ledger)
 
 
 async def test_after_an_agent_that_does_not_start_the_old_version_is_back(lab: Lab, releases: Releases) -> None:
     new = releases.broken("agent", 2)
+    ledger = Ledger()
     async with lab.machine(lab.provisioned("broken-agent"), carrying(new.bundle)) as machine:
         await machine.switch_on()
         await up(machine)
+        await takes_messages(machine, ledger, messages())
+        seen = (await Trail.of(machine)).seen
         await update(machine, new.bundle)
         loop = asyncio.get_running_loop()
         started = loop.time()
         await comes_back(machine, lab.image, tries=1)
         lab.figures["restart into an agent that does not start, until the old page"] = f"{loop.time() - started:.0f} s"
+        await tells(machine, "undone", "501", seen)
+        await nothing_lost(machine, ledger)
 
 
 async def test_after_a_kernel_that_panics_the_old_version_is_back(lab: Lab, releases: Releases) -> None:
     new = releases.with_broken_kernel()
+    ledger = Ledger()
     async with lab.machine(lab.provisioned("broken-kernel"), carrying(new.bundle)) as machine:
         await machine.switch_on()
         await up(machine)
+        await takes_messages(machine, ledger, messages())
+        seen = (await Trail.of(machine)).seen
         await update(machine, new.bundle)
         await comes_back(machine, lab.image)
+        await tells(machine, "undone", "501", seen)
+        await nothing_lost(machine, ledger)
 
 
 async def test_after_a_slot_that_rotted_the_old_version_is_back(lab: Lab, releases: Releases) -> None:
     new = releases.good()
-    state = lab.provisioned("rotten-slot")
+    state, ledger = lab.provisioned("rotten-slot"), Ledger()
     async with lab.machine(state, carrying(new.bundle)) as machine:
         await machine.switch_on()
         await up(machine)
-        await bring(machine, new.bundle)
-        await machine.console.run("rauc", "install", BUNDLE, timeout_s=INSTALL_S)
-        await machine.console.run("systemctl", "poweroff", check=False)
-        await machine.gone(300)
+        await takes_messages(machine, ledger, messages())
+        seen = (await Trail.of(machine)).seen
+        await update(machine, new.bundle)
+        await machine.cut_power()  # the firmware runs: nothing of the new version has started
         disk = DiskEdit(state.disk)
         disk.flip(disk.partition(f"passevue_{new.version}"), 1024 + 100)
         await machine.switch_on()
         await comes_back(machine, lab.image)
+        await tells(machine, "undone", "501", seen)
+        await nothing_lost(machine, ledger)
 
 
 async def test_a_slot_that_rots_after_it_has_proved_itself_is_left_for_the_other(lab: Lab, releases: Releases) -> None:
@@ -177,6 +211,7 @@ async def test_a_slot_that_rots_after_it_has_proved_itself_is_left_for_the_other
         await up(machine)
         await eventually(lambda: ukis(machine), lambda names: f"passevue_{new.version}.efi" in names, BOOT_S)
         await takes_messages(machine, ledger, supply)
+        seen = (await Trail.of(machine)).seen
         await machine.console.run("systemctl", "start", "passevue-guard.service", timeout_s=120)
         assert f"passevue_{new.version}+{STARTS}-{GUARDED}.efi" in await ukis(machine)
         await machine.console.run("systemctl", "poweroff", check=False)
@@ -189,8 +224,8 @@ async def test_a_slot_that_rots_after_it_has_proved_itself_is_left_for_the_other
         await comes_back(machine, lab.image, STARTS)
         lab.figures[f"{STARTS} starts of a slot that has rotted, then the other"] = f"{loop.time() - started:.0f} s"
         assert f"passevue_{new.version}+0-{GUARDED + STARTS}.efi" in await ukis(machine)
-        found = await kept(machine)
-        assert all(found[line.sha256] == 1 for line in ledger.acknowledged)
+        await tells(machine, "undone", "505", seen)
+        await nothing_lost(machine, ledger)
 
 
 async def written(machine: Machine) -> tuple[int, bool]:
@@ -202,9 +237,11 @@ async def written(machine: Machine) -> tuple[int, bool]:
 
 
 async def test_a_power_cut_during_installation_leaves_a_box_that_starts(
-    lab: Lab, releases: Releases, cuts: int, coin: random.Random
+    lab: Lab, releases: Releases, coin: random.Random
 ) -> None:
-    """Old or new, never neither; what was acknowledged is there. The cuts are spread over what RAUC has written."""
+    """Old or new, never neither; what was acknowledged is there. The cuts are spread over what RAUC has written: by the
+    last the new version may run.
+    """
     new = releases.good()
     state = lab.provisioned("cut-update")
     state.make_fickle()
@@ -212,7 +249,7 @@ async def test_a_power_cut_during_installation_leaves_a_box_that_starts(
     async with lab.machine(state, carrying(new.bundle)) as machine:
         machine.seed = f"{coin.random()}"
         inside = done = 0
-        for cut in range(cuts):
+        for cut in range(CUTS):
             await machine.switch_on()
             await up(machine)
             assert await root_hash(machine) in (lab.image.root_hash, new.root_hash)
@@ -222,19 +259,19 @@ async def test_a_power_cut_during_installation_leaves_a_box_that_starts(
                 break
             await bring(machine, new.bundle)
             await machine.console.run(*UPDATE, BUNDLE, timeout_s=INSTALL_S, check=False)  # one may be under way yet
-            after = 1 + 94 * (cut + coin.random()) / cuts
+            after = 1 + 94 * (cut + coin.random()) / CUTS
             percent, writing = await eventually(
                 lambda: written(machine), lambda told, after=after: told[0] >= after, INSTALL_S, pause_s=coin.random()
             )
             await machine.cut_power()
             done, inside = done + 1, inside + writing
-            lab.say(f"cut {cut + 1} of {cuts} at {percent} % of the installation; {machine.disk_said}")
+            lab.say(f"cut {cut + 1} of {CUTS} at {percent} % of the installation; {machine.disk_said}")
         if not machine.on:
             await machine.switch_on()
         await up(machine)
         await machine.serves("/healthz", BOOT_S)
-        found = await kept(machine)
-        assert all(found[line.sha256] == 1 for line in ledger.acknowledged)
+        await nothing_lost(machine, ledger)
+    assert done >= CUTS - 1, f"{done} cuts, then the installation had ended"
     assert 2 * inside > done, f"{inside} of {done} cuts came while RAUC wrote"
     lab.figures[f"{done} power cuts during installation"] = f"{inside} while RAUC wrote: always starts, nothing lost"
 

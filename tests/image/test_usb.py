@@ -11,6 +11,8 @@ from tests.image.configured import Site
 from tests.image.lab import Lab
 from tests.image.machine import Machine
 from tests.image.sticks import admin_of, made, plugged
+from tests.image.test_sabotage import look
+from tests.image.trail import Trail
 from tests.image.waiting import eventually
 
 STICK, KEYBOARD, NETWORK = "46f4:0001", "0627:0001", "0525:a4a2"  # QEMU's
@@ -135,6 +137,18 @@ async def test_a_keyboard_stays_dead_and_is_told(box: Machine) -> None:
     assert await seen(box, KEYBOARD) == ("0", 0)
     assert await inventory(box) == before
     await is_told(box, told, "not_a_reader")
+
+
+async def test_what_is_plugged_in_fails_the_rule_and_is_in_the_trail(box: Machine) -> None:
+    """USB-03. QEMU's own reader, which is not of the list, is told from the start."""
+    trail = await Trail.of(box)
+    await box.plug("usb-kbd", id="keyboard")
+    await box.plug("usb-net", id="network")
+    await seen(box, NETWORK)
+    verdict = (await look(box, "USB-03"))["USB-03"]
+    assert (verdict.status, verdict.effect) == ("fail", "warn"), verdict
+    assert {f"{KEYBOARD} not_a_reader", f"{NETWORK} not_a_reader"} <= set(verdict.observed.split("; ")), verdict
+    assert await trail.says('<EventTypeCode csd-code="bad-input"', "not_a_reader")
 
 
 async def test_a_network_card_stays_dead_and_is_told(box: Machine) -> None:
