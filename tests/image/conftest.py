@@ -28,7 +28,17 @@ CUTS = int(os.environ.get("PASSEVUE_CUTS", "3"))
 LONGEST_S = 3600 + 300 * max(CUTS, 10)  # of one test with the boots it needs, on a machine with other work
 ORDER = (  # what says most in the least time first
     *("fickle_disk", "supply", "clean_image", "opinions_of_files", "first_boot", "surface", "card_reader", "usb"),
-    *("sabotage", "clock_chip", "tampering", "nothing_shared", "erase", "update", "power_cuts", "second_opinions"),
+    *(
+        "sabotage",
+        "clock_chip",
+        "tampering",
+        "nothing_shared",
+        "two_wires",
+        "erase",
+        "update",
+        "power_cuts",
+        "second_opinions",
+    ),
 )
 ALWAYS = ORDER[:6]
 BEGAN = time.monotonic()

@@ -17,6 +17,8 @@ from tests.image.artefacts import REPOSITORY, Image, NoImage, image
 from tests.image.state import run
 
 BROKEN = Path(__file__).parent / "broken"
+CHANGED = ("intake/mllp.py", "status/words.py", "update/words.py")
+QUICK = ("--compression", "lz4hc,9")  # to build, and larger
 
 
 class Releases:
@@ -29,6 +31,15 @@ class Releases:
     def broken(self, name: str, number: int) -> Image:
         """With the tree broken/NAME laid over it."""
         return self._built(name, number, "--extra", str(BROKEN / name))
+
+    def with_changed_agent(self) -> Image:
+        """Three modules of the agent say one thing more; compressed as what boxes get."""
+        tree = self._folder / "changed-agent"
+        for name in CHANGED:
+            made = tree / "usr/lib/passevue/python/passevue" / name
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.write_text((REPOSITORY / "agent/passevue" / name).read_text() + "\nCHANGED = True\n")
+        return self._built("agent-only", 3, "--extra", str(tree), compression=())
 
     def with_broken_kernel(self) -> Image:
         """Correctly signed; its initrd is nothing, so that the kernel panics."""
@@ -49,7 +60,7 @@ class Releases:
         self._bundle(made)
         return made
 
-    def _built(self, name: str, number: int, *more: str) -> Image:
+    def _built(self, name: str, number: int, *more: str, compression: tuple[str, ...] = QUICK) -> Image:
         major, minor, patch = map(int, self._running.version.split("."))  # semver.org: what RAUC compares
         version = f"{major}.{minor}.{patch + number}"
         out = f"image-test-{name}"
@@ -60,7 +71,7 @@ class Releases:
         except NoImage:
             pass
         self._say(f"building release {version} ({name})")
-        argv = [str(REPOSITORY / "image/build.py"), "--version", version, "--name", out, "--compression", "lz4hc,9"]
+        argv = [str(REPOSITORY / "image/build.py"), "--version", version, "--name", out, *compression]
         done = subprocess.run([*argv, *more], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr[-4000:])

@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.image.artefacts import Image
+from tests.image.artefacts import REPOSITORY, Image
 from tests.image.disk_edit import DiskEdit
 from tests.image.lab import BOOT_S, Lab, settled
 from tests.image.machine import Hardware, Machine
@@ -25,6 +26,7 @@ __all__ = ["coin"]
 BUNDLE = "/var/lib/passevue/update/next.raucb"
 UPDATE = ("passevue", "update", "install", "--now", "--no-wait")
 INSTALL_S = 900
+AGENT_ONLY_MB = 15
 CUTS = int(os.environ.get("PASSEVUE_CUTS", "10"))  # of the power, during an installation
 TRIES = 3
 STARTS = 9  # of a release that has proved itself: image/rauc, slots/boot.py
@@ -274,6 +276,15 @@ async def test_a_power_cut_during_installation_leaves_a_box_that_starts(
     assert done >= CUTS - 1, f"{done} cuts, then the installation had ended"
     assert 2 * inside > done, f"{inside} of {done} cuts came while RAUC wrote"
     lab.figures[f"{done} power cuts during installation"] = f"{inside} while RAUC wrote: always starts, nothing lost"
+
+
+def test_a_release_that_changes_the_agent_alone_is_little_to_fetch(lab: Lab, releases: Releases) -> None:
+    """Of a box that streams it. How it is counted: image/rauc/fetched.py."""
+    new = releases.with_changed_agent()
+    counted = [REPOSITORY / "image/rauc/fetched.py", lab.image.folder, new.folder, "--most", AGENT_ONLY_MB]
+    said = subprocess.run([str(each) for each in counted], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    lab.figures["fetched for three changed modules of the agent"] = said.stdout.splitlines()[-1].partition(": ")[2]
 
 
 async def test_bundles_that_are_not_ours_or_not_whole_change_nothing(

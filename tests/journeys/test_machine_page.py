@@ -1,7 +1,6 @@
 """The site admin at the machine's page: a bundle, a configuration, the recovery key, the erasure; and nobody else."""
 
 import asyncio
-import io
 import os
 import re
 from collections.abc import AsyncIterator
@@ -10,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp import FormData
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from passevue.config_example import example
@@ -51,19 +49,6 @@ def box(desk: FrontDesk) -> Path:
     return desk.folder / "box"
 
 
-async def sent(desk: FrontDesk, browser: Browser, path: str, token: str | None = None, **parts: bytes | str) -> str:
-    """A form with files, its token first, as the page's own forms."""
-    form = FormData()
-    form.add_field("token", browser.token if token is None else token)
-    for name, value in parts.items():
-        if isinstance(value, bytes):
-            form.add_field(name, io.BytesIO(value), filename=f"{name}.bin")
-        else:
-            form.add_field(name, value)
-    async with browser.session.post(desk.url + path, data=form, headers={"Origin": desk.url}) as answer:
-        return await answer.text()
-
-
 async def ordered(desk: FrontDesk, wish: Wish) -> Order | None:
     return await asyncio.to_thread(Orders(box(desk)).take, wish, desk.clock(), ())
 
@@ -94,7 +79,7 @@ async def test_the_site_page_leads_to_the_machine(admin: Browser) -> None:
 
 async def test_an_uploaded_bundle_is_ordered_once_it_is_whole(desk: FrontDesk, admin: Browser) -> None:
     content = os.urandom(3 << 20)
-    text = await sent(desk, admin, "/site/machine/update", now="yes", bundle=content)
+    text = await admin.send("/site/machine/update", now="yes", bundle=content)
     assert "C’est demandé" in text
     order = await ordered(desk, Wish.INSTALL)
     assert order is not None
@@ -112,7 +97,7 @@ async def test_an_uploaded_bundle_is_ordered_once_it_is_whole(desk: FrontDesk, a
 async def test_an_upload_without_its_file_orders_nothing(
     desk: FrontDesk, admin: Browser, parts: dict[str, bytes], noted: list[tuple[str, str]]
 ) -> None:
-    text = await sent(desk, admin, "/site/machine/update", **parts)
+    text = await admin.send("/site/machine/update", **parts)
     assert "Choisissez" in text or "vide" in text
     assert await ordered(desk, Wish.INSTALL) is None
     assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
@@ -130,7 +115,7 @@ async def test_an_upload_without_its_file_orders_nothing(
 async def test_a_configuration_that_is_refused_before_it_is_ordered_is_audited(
     desk: FrontDesk, admin: Browser, parts: dict[str, bytes], words: str, why: str
 ) -> None:
-    assert words in await sent(desk, admin, "/site/machine/configuration", **parts)
+    assert words in await admin.send("/site/machine/configuration", **parts)
     assert await ordered(desk, Wish.CONFIGURE) is None
     await must_be_refused(desk, ("configuration-refused", f"upload {why} 127.0.0.1"))
     assert ".bin" not in await desk.audited(), "names of files may be names of people"
@@ -144,7 +129,7 @@ async def test_an_upload_that_the_disk_does_not_take_is_audited(desk: FrontDesk,
         folder.write_bytes(b"")
 
     await asyncio.to_thread(no_folder)
-    assert "accepte pas l’écriture" in await sent(desk, admin, "/site/machine/update", bundle=b"x")
+    assert "accepte pas l’écriture" in await admin.send("/site/machine/update", bundle=b"x")
     await must_be_refused(desk, ("update-refused", "upload disk 127.0.0.1"))
 
 
@@ -168,10 +153,10 @@ async def test_an_upload_that_breaks_off_leaves_nothing(desk: FrontDesk, admin: 
 
 
 async def test_strangers_and_old_pages_upload_nothing(desk: FrontDesk, admin: Browser) -> None:
-    assert "avait vieilli" in await sent(desk, admin, "/site/machine/update", token="0" * 64, bundle=b"x")
+    assert "avait vieilli" in await admin.send("/site/machine/update", token="0" * 64, bundle=b"x")
     async with desk.browser() as stranger:
         await stranger.get("/sign-in")
-        await sent(desk, stranger, "/site/machine/update", bundle=b"x")
+        await stranger.send("/site/machine/update", bundle=b"x")
         assert SERIAL not in await stranger.get("/site/machine")
     assert await ordered(desk, Wish.INSTALL) is None
     assert not await asyncio.to_thread(lambda: list((box(desk) / "orders").glob("*.raucb")))
@@ -283,9 +268,9 @@ async def test_a_signed_configuration_is_put_in_place_and_a_forged_one_told(
     desk: FrontDesk, admin: Browser, root: None
 ) -> None:
     document = f"schema = 1\nnumber = 4\nconfiguration = '''\n{example()}'''\n".encode()
-    forged = await sent(desk, admin, "/site/machine/configuration", document=document, signature=bytes(64))
+    forged = await admin.send("/site/machine/configuration", document=document, signature=bytes(64))
     assert "La signature n’est pas celle" in forged
-    text = await sent(desk, admin, "/site/machine/configuration", document=document, signature=KEY.sign(document))
+    text = await admin.send("/site/machine/configuration", document=document, signature=KEY.sign(document))
     assert "Configuration en place" in text
     assert "n° 4" in text.replace("\N{NO-BREAK SPACE}", " ").replace("\n", " ")
 
