@@ -1,7 +1,7 @@
 """`passevue update`: a new version from a file, when it may restart, where it is.
 
 The command copies the bundle among the orders, orders, and looks on; the host zone carries it out, so that it goes on
-when the terminal is closed. On the appliance, which has no terminal, the page takes the file, or has a stick read for it.
+when the terminal is closed. On the appliance, which has no terminal, the page takes the file or has a stick read.
 """
 
 import os
