@@ -4,7 +4,9 @@ As a site does it, by the first page: claimed with the code on its screen, then 
 The neighbours are the tests' peers, which the guest sees at 10.0.2.2.
 """
 
+import hashlib
 import json
+import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from passevue.provision.package import key_pem
 from tests.image.machine import HOST, Machine
+from tests.image.screen import code_on, screen
+from tests.image.waiting import eventually
 from tests.peers.ans import Ans, lists_of
 from tests.peers.pki import Pki
 from tests.peers.pki_persons import Persons
@@ -36,6 +40,11 @@ class Site:
         self.persons = Persons(folder / "persons")
         self.signer = Ed25519PrivateKey.generate()
         self.recovery = folder / "recovery-key"  # as the page has shown it
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the page's certificate: SHA-256, hexadecimal."""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.page.certificate.read_text())).hexdigest()
 
     def configuration(self, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         sections: dict[str, dict[str, Any]] = {
@@ -81,7 +90,7 @@ class Site:
         urls = ans.serve_all(lists_of(self.pki) | lists_of(self.persons))
         lists = {"crl": {"urls": {name: url.replace("127.0.0.1", HOST) for name, url in urls.items()}}}
         document = self.package(lists)
-        code = (await machine.console.run("cat", "/var/lib/passevue/page/claim-code")).out.strip()
+        code = code_on(await eventually(lambda: screen(machine), lambda text: bool(code_on(text)), FORM_S))
         key = key_pem(self.signer.public_key()).decode()
         await self._told(machine, "/claim", "est à vous", code=code, password=PASSWORD, again=PASSWORD, key=key)
         shown = await self._told(machine, "/recovery", 'id="recovery-key"', password=PASSWORD, act="show")

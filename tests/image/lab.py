@@ -22,6 +22,7 @@ from pathlib import Path
 from tests.image.artefacts import BUILD, Image
 from tests.image.configured import Site
 from tests.image.machine import Hardware, Machine
+from tests.image.screen import digits_on, screen
 from tests.image.state import State
 from tests.image.waiting import eventually
 from tests.peers.ans import Ans
@@ -30,6 +31,7 @@ PORTS = {"page": 443, "ris": 2575, "modality": 11112}
 BOOT_S = 1500  # an emulated machine on two busy cores; alone it takes a tenth of it
 SETTLED_S = 900
 READY = "ready"
+CLAIMED = "the screen once the box is somebody's, without a restart"
 
 
 @dataclass
@@ -115,6 +117,9 @@ class Lab:
             self.say(f"first boot: {self.first_boot}; configuring")
             await self.site.configure(machine, ans)
             await self.site.ready(machine)  # the store is made: from here on, each start is like the next
+            with contextlib.suppress(TimeoutError):  # a test says so
+                await eventually(lambda: screen(machine), lambda text: self.site.fingerprint in digits_on(text), 120)
+            self.first_boot.said[CLAIMED] = await screen(machine)
             await machine.console.run("systemctl", "poweroff", check=False)
             await machine.gone(BOOT_S)
         async with Machine(self.provisioned("box"), ports=PORTS) as machine:

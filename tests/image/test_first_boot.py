@@ -5,8 +5,9 @@ import json
 from passevue.notary.heads import judge, read_keys
 from passevue.notary.rollback import index_of
 from tests.image.disk_edit import DiskEdit
-from tests.image.lab import Lab
+from tests.image.lab import CLAIMED, Lab
 from tests.image.machine import Machine
+from tests.image.screen import code_on, digits_on
 
 
 def test_nothing_has_failed_after_the_first_boot(lab: Lab) -> None:
@@ -23,6 +24,14 @@ def test_the_board_enrolled_our_keys_by_itself(lab: Lab) -> None:
     """Delivered in setup mode; that Secure Boot is on afterwards stands below."""
     assert lab.first_boot.enrolled
     assert not lab.second_boot.enrolled
+
+
+def test_the_screen_no_longer_shows_a_code_once_the_box_is_somebodys(lab: Lab) -> None:
+    """Nor the certificate of before. That it showed them is how the box was claimed: configured.py."""
+    shown = lab.first_boot.said[CLAIMED]
+    assert code_on(shown) == ""
+    assert "https://10.0.2.15/" in shown
+    assert lab.site.fingerprint in digits_on(shown)
 
 
 def test_both_slots_and_the_data_partition_are_there(lab: Lab) -> None:

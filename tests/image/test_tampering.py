@@ -12,6 +12,7 @@ import pytest
 from tests.image.disk_edit import DiskEdit
 from tests.image.lab import BOOT_S, Lab
 from tests.image.machine import Hardware, Machine
+from tests.image.screen import screen
 from tests.image.state import State, run
 from tests.image.waiting import eventually
 
@@ -122,6 +123,7 @@ async def stays_shut(machine: Machine, lab: Lab) -> None:
         return said.out
 
     await eventually(tried, lambda text: "TPM2" in text or "ailed" in text, BOOT_S)
+    await eventually(lambda: screen(machine), lambda text: "les données de ce boîtier ne s'ouvrent pas" in text, 120)
     await asyncio.sleep(20)
     mapped = await machine.console.run("ls", "/dev/mapper", check=False)
     assert "var" not in mapped.out.split(), "the data are open"

@@ -1,14 +1,20 @@
-"""The box's screen as systemd shows it: from the files that the page leaves, and with little loaded."""
+"""The box's screen as systemd shows it: from the files that the page leaves, true again after each change, with little
+loaded.
+"""
 
 import asyncio
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from passevue.cli.console import CONFIG, FIRST_CERTIFICATE, console
+from passevue.cli.console import CLEAR, CONFIG, FIRST_CERTIFICATE, console
 from passevue.provision.console import fingerprint
 from passevue.provision.first_certificate import first_certificate
 from passevue.status.local_account import LocalAccount
@@ -18,6 +24,13 @@ PROGRAM = """
 import sys
 import passevue.cli.console
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+ON_A_SCREEN = """
+import sys
+from pathlib import Path
+from passevue.cli.console import console
+box = Path(sys.argv[1])
+sys.exit(console(box, box / "data", box / "routes", look_s=60))
 """
 NEVER = {
     "aiohttp", "asyncio", "cryptography", "pydantic", "rich", "segno", "sqlalchemy", "ssl", "structlog", "typer",
@@ -38,8 +51,8 @@ def box(tmp_path: Path) -> Path:
 
 
 def show(box: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    assert console(box, box / "data", box / "routes", wait_s=0) == 0
-    return capsys.readouterr().out
+    assert console(box, box / "data", box / "routes", look_s=0) == 0
+    return capsys.readouterr().out.removeprefix(CLEAR)
 
 
 def test_the_code_is_on_the_screen_until_somebody_has_the_box(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,8 +80,67 @@ def test_the_print_is_that_of_the_certificate_in_use(box: Path, capsys: pytest.C
 
 
 def test_a_box_without_anything_says_that_the_cable_is_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert console(tmp_path, tmp_path, tmp_path / "none", wait_s=0) == 0
+    assert console(tmp_path, tmp_path, tmp_path / "none", look_s=0) == 0
     assert "câble" in capsys.readouterr().out
+
+
+class Terminal:
+    """What a pseudo-terminal got, as it stands there now: since the screen was last cleared."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._got = b""
+
+    def waits_for(self, seen: Callable[[str], bool], wait_s: float = 20) -> str:
+        until = time.monotonic() + wait_s
+        while not seen(shown := self._got.rpartition(CLEAR.encode())[2].decode("utf-8", "ignore")):
+            assert time.monotonic() < until, shown
+            with suppress(BlockingIOError):
+                self._got += os.read(self._fd, 1 << 16)
+            time.sleep(0.05)
+        return shown
+
+
+@pytest.fixture
+def terminal(box: Path) -> Iterator[Terminal]:
+    """The program runs on it."""
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+    started = subprocess.Popen([sys.executable, "-c", ON_A_SCREEN, str(box)], stdin=subprocess.DEVNULL, stdout=theirs)
+    os.close(theirs)
+    try:
+        yield Terminal(ours)
+        assert started.poll() is None, "it has ended"
+    finally:
+        started.kill()
+        started.wait()
+        os.close(ours)
+
+
+def test_what_changes_while_it_looks_is_drawn_anew_and_nothing_of_before_stays(box: Path, terminal: Terminal) -> None:
+    (box / "routes").write_text("")
+    first, _ = first_certificate(box / "data/page", "first")
+    account = LocalAccount(box / "data")
+    asyncio.run(account.start())
+    code = account.code()
+    shown = terminal.waits_for(lambda text: code in text and "câble" in text)
+    assert fingerprint(first)[:4].upper() in shown
+    (box / "routes").write_text(TRIE)
+    shown = terminal.waits_for(lambda text: "https://192.168.1.50/" in text)
+    assert "câble" not in shown
+    assert asyncio.run(account.claim(bytearray(code.encode()), bytearray(PASSWORD), datetime.now(UTC)))
+    terminal.waits_for(lambda text: "https" in text and code not in text)
+    own, _ = first_certificate(box / "data/config", "own")
+    (box / "data" / CONFIG).write_text(f'[page.tls]\ncertificate = "{own.name}"\n')
+    shown = terminal.waits_for(lambda text: fingerprint(own)[:4].upper() in text)
+    assert fingerprint(first)[:4].upper() not in shown
+    (box / "routes").write_text("")
+    terminal.waits_for(lambda text: "câble" in text and "https" not in text)
+
+
+def test_a_screen_that_is_true_is_left_alone(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert console(box, box / "data", box / "routes", look_s=2.5) == 0
+    assert capsys.readouterr().out.count(CLEAR) == 1
 
 
 def test_what_runs_while_the_box_starts_loads_little() -> None:

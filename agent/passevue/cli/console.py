@@ -1,6 +1,9 @@
-"""`/usr/lib/passevue/console`, run by `passevue-console.service`: what stands on the box's own screen at each start.
+"""`/usr/lib/passevue/console`, run by `passevue-console.service`: what stands on the box's own screen.
 
-It runs while everything else starts too, so it loads little; what is shown is `provision.console`.
+It is run at each start, and again by `passevue-console.path` when what is shown may have changed: an address, the
+configuration, the first certificate, the claim. systemd sees no further change while a run lasts, so each goes on
+looking for a while: an address comes seconds after its link. It runs while everything else starts too, so it loads
+little; what is shown is `provision.console`.
 """
 
 import sys
@@ -17,23 +20,37 @@ CONFIG = "config/passevue.toml"
 FIRST_CERTIFICATE = "page/first.crt"
 ROUTES = Path("/proc/self/net/fib_trie")
 PAGE_PORT = 443
-ADDRESS_S = 20  # DHCP may be slower than we are
+LOOK_S, EVERY_S = 10, 1  # DHCP may be slower than we are
+CLEAR = "\033[H\033[2J\033[3J"  # what was scrolled away too (console_codes(4)): the code may be in it
 
 
-def console(root: Path = Path("/"), data_dir: Path = DATA_DIR, routes: Path = ROUTES, wait_s: float = ADDRESS_S) -> int:
-    """Show it; the exit code. Blocks for `wait_s` at the most while the box has no address."""
+def console(root: Path = Path("/"), data_dir: Path = DATA_DIR, routes: Path = ROUTES, look_s: float = LOOK_S) -> int:
+    """Clear the screen, draw what is so, and again what changes within `look_s`; the exit code. Blocks."""
+    drawn = None
+    until = time.monotonic() + look_s
+    while True:
+        last = time.monotonic() >= until
+        if (now := look(root, data_dir, routes)) != drawn:
+            sys.stdout.write(CLEAR + screen.text(now))
+            sys.stdout.flush()
+            drawn = now
+        if last:
+            return 0
+        time.sleep(EVERY_S)
+
+
+def look(root: Path, data_dir: Path, routes: Path) -> screen.Screen:
+    """What is so now. Blocks."""
     machine = Machine(root)
     certificate = path_in(data_dir / CONFIG, "page", "tls", "certificate") or data_dir / FIRST_CERTIFICATE
-    addresses = screen.addresses(_text(routes))
-    until = time.monotonic() + wait_s
-    while not addresses and time.monotonic() < until:
-        time.sleep(1)
-        addresses = screen.addresses(_text(routes))
-    shown = screen.Screen(
-        machine.serial, machine.version, addresses, PAGE_PORT, screen.fingerprint(certificate), read_code(data_dir)
+    return screen.Screen(
+        machine.serial,
+        machine.version,
+        screen.addresses(_text(routes)),
+        PAGE_PORT,
+        screen.fingerprint(certificate),
+        read_code(data_dir),
     )
-    sys.stdout.write(screen.text(shown))
-    return 0
 
 
 def _text(path: Path) -> str:
