@@ -32,7 +32,10 @@ for i in $(seq 100); do systemctl --user -q is-active passevue-console.path 2>/d
 systemctl --user is-active passevue-console.path
 started() {  # what happened; how often it should have been started by then, and was
   for i in $(seq 100); do [ "$(wc -l <log)" -ge "$2" ] && break; sleep 0.1; done
-  for i in $(seq 100); do [ "$(systemctl --user show -P SubState passevue-console.path)" = waiting ] && break; sleep 0.1; done
+  for i in $(seq 100); do
+    [ "$(systemctl --user show -P SubState passevue-console.path)" = waiting ] && break
+    sleep 0.1
+  done
   sleep 0.5
   echo "$1 $(wc -l <log)"
 }
