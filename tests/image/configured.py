@@ -4,9 +4,7 @@ As a site does it, by the first page: claimed with the code on its screen, then 
 The neighbours are the tests' peers, which the guest sees at 10.0.2.2.
 """
 
-import hashlib
 import json
-import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificates
 
 from passevue.provision.package import key_pem
 from tests.image.machine import HOST, Machine
@@ -43,8 +43,8 @@ class Site:
 
     @property
     def fingerprint(self) -> str:
-        """Of the page's certificate: SHA-256, hexadecimal."""
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.page.certificate.read_text())).hexdigest()
+        """Of the page's certificate, the first of its file: SHA-256, hexadecimal."""
+        return load_pem_x509_certificates(self.page.certificate.read_bytes())[0].fingerprint(SHA256()).hex()
 
     def configuration(self, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         sections: dict[str, dict[str, Any]] = {
