@@ -27,6 +27,21 @@ PORTS = {"page.port": 443, "ris.port": 2575, "modality.port": 11112}  # systemd 
 _ZONE = {"page": "page", "ris": "intake", "modality": "intake"}
 
 
+def named(config: Config) -> Iterator[tuple[str, Path, Path | None]]:
+    """Each setting that names a file: its key, the file, and of a private key the certificate."""
+    for section, values in sections("", config):
+        for field in type(values).model_fields:
+            value = getattr(values, field)
+            if isinstance(value, Path) and not field.endswith("_dir"):
+                certificate = getattr(values, certificate_of(field)) if field.endswith("key") else None
+                yield f"{section}.{field}", value, certificate
+
+
+def zone_of(key: str) -> str:
+    """Whose private key it is that this setting names."""
+    return _ZONE.get(key.partition(".")[0], "national")
+
+
 def wrong(found: Package, config: Config, data_dir: Path) -> Iterator[ConfigError]:
     """Everything that keeps this configuration, read with `HANDED` as the keys' folder, from an appliance."""
     yield from _places(config, data_dir)
@@ -58,18 +73,14 @@ class _Files:
     data_dir: Path
 
     def wrong(self, config: Config) -> Iterator[ConfigError]:
-        for section, values in sections("", config):
-            for field in type(values).model_fields:
-                value = getattr(values, field)
-                if not isinstance(value, Path) or field.endswith("_dir"):
-                    continue
-                try:
-                    if field.endswith("key"):
-                        self._check_key(f"{section}.{field}", value, getattr(values, certificate_of(field)))
-                    else:
-                        self._certificates(f"{section}.{field}", value)
-                except ConfigError as err:
-                    yield err
+        for key, path, certificate in named(config):
+            try:
+                if key.endswith("key"):
+                    self._check_key(key, path, certificate)
+                else:
+                    self._certificates(key, path)
+            except ConfigError as err:
+                yield err
 
     def _certificates(self, key: str, path: Path) -> list[x509.Certificate]:
         data = self._given(path)
@@ -79,7 +90,7 @@ class _Files:
         return self.found.files.get(path.name) if path.parent == self.data_dir / "config" else None
 
     def _check_key(self, key: str, path: Path, certificate: Path | None) -> None:
-        zone, name = _ZONE.get(key.partition(".")[0], "national"), path.name.removeprefix(PREFIX)
+        zone, name = zone_of(key), path.name.removeprefix(PREFIX)
         if path.parent != HANDED or not path.name.startswith(PREFIX):
             hint = f"« {key} » : écrivez « {PREFIX} » suivi du nom de la clé dans [keys.{zone}], sans dossier."
             raise ConfigError(key, f"is not a key of [keys.{zone}]", hint=hint)

@@ -1,7 +1,7 @@
 """A provisioning file: one TOML document that holds a configuration and the files that it names, signed as a whole.
 
     schema = 1
-    number = 7                       # never smaller than the one before: an old file is not brought back
+    number = 7                       # greater than the one before: an old file is not brought back
     serial = "7F3A-90C1-22BE"        # optional: for this box only
     configuration = '''…'''          # passevue.toml
     [files]                          # certificates, beside the configuration
@@ -32,7 +32,6 @@ MAX_BYTES = 1 << 20
 MAX_SIGNATURE = 200
 MAX_KEY = 4096
 MOST_FILES = 64
-MOST_DEEP = 32
 ZONES = ("intake", "national", "page")
 _FILE = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z._-]{0,60}\.(pem|crt|cer|crl|der)", re.ASCII)
 _KEY = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z._-]{0,60}\.(pem|key)", re.ASCII)

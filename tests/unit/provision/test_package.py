@@ -5,6 +5,7 @@ whole.
 import base64
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,17 @@ NOW = datetime.now(UTC)
 def document(number: int = 7, configuration: str | None = None, more: str = "") -> bytes:
     text = example() if configuration is None else configuration
     return f"schema = 1\nnumber = {number}\n{more}\nconfiguration = '''\n{text}'''\n".encode()
+
+
+def test_the_file_that_the_readme_shows_is_one() -> None:
+    (shown,) = re.findall(r"```toml\n(.*?)```", (Path(package.__file__).parent / "README.md").read_text(), re.DOTALL)
+    found = package.read(shown.encode())
+    assert (found.number, found.serial, set(found.files), set(found.keys)) == (
+        7,
+        "7F3A-90C1-22BE",
+        {"dmp.pem"},
+        {"national"},
+    )
 
 
 def desk(data_dir: Path, traced: list[str] | None = None) -> Desk:
