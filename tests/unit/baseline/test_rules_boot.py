@@ -315,6 +315,15 @@ def test_one_slot_alone_is_no_way_back(tmp_path: Path) -> None:
     assert_fails(SLOTS_SOUND, box, "no other slot")
 
 
+def test_an_image_that_cannot_measure_its_firmware_says_so(tmp_path: Path) -> None:
+    box = ABox(tmp_path)
+    box.manifest["packages"] = [{"name": "rauc", "version": "1.13"}]
+    found = box.look(FIRMWARE_STATE)
+    assert (found.status, "carte mère" in found.observed) == (Status.NOT_APPLICABLE, True)
+    box.manifest["packages"] = [{"name": "fwupd", "version": "2.0"}]
+    assert box.look(FIRMWARE_STATE).status is Status.PASS
+
+
 def test_firmware_below_the_first_level_fails(tmp_path: Path) -> None:
     box = ABox(tmp_path)
     attributes = [

@@ -56,7 +56,8 @@ RULE = Rule(
     effect=Effect.BLOCK,
     when=frozenset({When.START}),
     title=Text(
-        "Chaque service n’est cru que par ses propres autorités", "Each service is believed by its own authorities"
+        "Chaque service n’est cru que sur la foi de ses propres autorités",
+        "Each service is believed on the word of its own authorities alone",
     ),
     why=Text(
         "Parmi les centaines d’autorités du web, une seule compromise suffirait à se faire passer pour le DMP.",

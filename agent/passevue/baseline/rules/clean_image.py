@@ -11,7 +11,7 @@ RULE = Rule(
     when=frozenset({When.BUILD}),
     title=Text("Aucun secret dans le système livré", "No secret in the delivered system"),
     why=Text(
-        "Un secret dans l’image est le même dans tous les boîtiers, et à qui la télécharge.",
+        "Un secret dans l’image est le même dans tous les boîtiers, et lisible par qui la télécharge.",
         "A secret in the image is the same in every box, and anybody’s who downloads it.",
     ),
     expected="the secret scanner finds nothing in the image's tree",

@@ -9,7 +9,7 @@ RULE = Rule(
     level=Level.MUST,
     effect=Effect.GATE,
     when=frozenset({When.BUILD}),
-    title=Text("« Effacer » n’en laisse rien", "“Erase” leaves nothing"),
+    title=Text("« Effacer » ne laisse rien", "“Erase” leaves nothing"),
     why=Text(
         "Un boîtier rendu ou jeté ne doit rien garder de la clé de ses données.",
         "A box that is given back or thrown away must keep nothing of its data’s key.",

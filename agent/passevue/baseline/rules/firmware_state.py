@@ -1,18 +1,22 @@
 """BOOT-09: the firmware passes level 1 of the Host Security ID, as fwupd measures it.
 
-Whether a correction of the firmware waits cannot be told here: the box asks no vendor's server.
+Whether a correction of the firmware waits cannot be told here: the box asks no vendor's server. An image without fwupd,
+as its manifest says, measures nothing.
 """
 
 from passevue.baseline.machine import Machine
 from passevue.baseline.remedies import FIRMWARE
-from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, passed
+from passevue.baseline.rule import Effect, Finding, Level, Rule, Text, When, failed, not_applicable, passed
 from passevue.errors import Unreadable
 
+PROGRAM = "fwupd"  # Debian's package
 LEVEL = 1
 HELD = frozenset({"success", "obsoleted"})
 
 
 def check(machine: Machine) -> Finding:
+    if PROGRAM not in {str(each.get("name")) for each in machine.manifest.whole.get("packages", [{"name": PROGRAM}])}:
+        return not_applicable("cette version du boîtier n’a pas de quoi la mesurer : suivez la fiche de la carte mère")
     attributes = [
         each for each in machine.facts.tree("firmware")["HostSecurityAttributes"] if each.get("HsiLevel") == LEVEL
     ]

@@ -54,8 +54,8 @@ RULE = Rule(
     when=frozenset({When.PERIODIC, When.EVENT}),
     title=Text("Les listes de révocation sont à jour", "The revocation lists are fresh"),
     why=Text(
-        "Sans elles, une carte volée ou un serveur usurpé, pourtant opposés, seraient encore crus : en attendant, ce "
-        "que leur autorité certifie est refusé.",
+        "Sans elles, une carte volée ou un serveur usurpé, pourtant signalés, seraient encore crus : en attendant, "
+        "ce que leur autorité certifie est refusé.",
         "Without them a stolen card or the key stolen from a server, though reported, would still be believed: "
         "meanwhile what their authority certifies is refused.",
     ),

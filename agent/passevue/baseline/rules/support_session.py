@@ -31,7 +31,7 @@ RULE = Rule(
     when=frozenset({When.EVENT}),
     title=Text("L’aide à distance est fermée", "Remote help is shut"),
     why=Text(
-        "Personne ne doit entrer à distance sans que quelqu’un l’ait ouvert au boîtier.",
+        "Personne ne doit entrer à distance sans que quelqu’un, devant le boîtier, ait ouvert l’accès.",
         "Nobody may come in from afar unless somebody opened it at the box.",
     ),
     expected="no unit of remote help is loaded or active",

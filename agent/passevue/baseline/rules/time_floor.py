@@ -32,10 +32,13 @@ RULE = Rule(
     level=Level.MUST,
     effect=Effect.BLOCK,
     when=frozenset({When.START, When.EVENT}),
-    title=Text("L’horloge n’est pas revenue en arrière", "The clock has not gone back"),
+    title=Text(
+        "L’horloge n’est ni revenue en arrière ni partie des années en avant",
+        "The clock has gone neither back nor years ahead",
+    ),
     why=Text(
-        "Une horloge reculée ferait accepter des certificats et des mises à jour périmés.",
-        "A clock set back would make expired certificates and updates pass.",
+        "Reculée, elle ferait accepter des certificats et des mises à jour périmés ; avancée, elle périmerait tout.",
+        "A clock set back would make expired certificates and updates pass; one set ahead would expire them.",
     ),
     expected="not before the image's build nor the last synchronised time; not 15 years after the build",
     remedy=CLOCK_BATTERY,
