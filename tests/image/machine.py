@@ -4,8 +4,6 @@
         await machine.switch_on()
         await machine.console.answers(wait_s=300)
         said = await machine.console.run("systemctl", "is-active", "passevue-intake")
-        async with machine.qmp_session() ...
-
     machine.ports["mllp"]            # where the guest's port is on 127.0.0.1
     await machine.plug("usb-kbd", id="keyboard");  await machine.unplug("keyboard")
     await machine.cut_power();  await machine.switch_on()
@@ -147,21 +145,12 @@ class Machine:
         await self._tpm.power_off()
         self._leave_the_place()
 
-    async def shut_down(self, wait_s: float = 180) -> None:
-        """The power button, then wait until the guest has switched itself off."""
-        await self.qmp.execute("system_powerdown")
-        await self.gone(wait_s)
-
     async def gone(self, wait_s: float) -> None:
         """Wait until the guest has switched the machine off by itself."""
         if self._qemu:
             async with asyncio.timeout(wait_s):
                 await self._qemu.wait()
         await self.cut_power()
-
-    async def reset(self) -> None:
-        """The reset button."""
-        await self.qmp.execute("system_reset")
 
     async def resets(self, wait_s: float, after: int = 0) -> int:
         """Wait until the guest restarts, in QEMU's events from number `after` on; gives that number for next time."""

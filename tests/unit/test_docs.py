@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import passevue
@@ -53,6 +54,33 @@ def _calls() -> Iterator[tuple[ast.Call, str]]:
 
 def test_every_command_is_described() -> None:
     assert _first_column("Commands") == set(_commands())
+
+
+def _speaking_json() -> Iterator[str]:
+    """Commands with `--json`."""
+    for command in app.registered_commands:
+        if command.callback and "as_json" in signature(command.callback).parameters:
+            yield f"{command.name}"
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        callback = group.typer_instance.registered_callback
+        if callback is not None and callback.callback and "as_json" in signature(callback.callback).parameters:
+            yield f"{group.name}"
+        for command in group.typer_instance.registered_commands:
+            if command.callback and "as_json" in signature(command.callback).parameters:
+                yield f"{group.name} {command.name or command.callback.__name__.replace('_', '-')}"
+
+
+def _shaped() -> Iterator[str]:
+    """Commands of the table of shapes; a word alone is of the group that its row begins with."""
+    for row in re.findall(r"(?m)^\| (`[^|]+) \|", _section("JSON shapes")):
+        names = re.findall(r"`([^`]+)`", row)
+        group = names[0].split()[0] if " " in names[0] else ""
+        yield from (name if " " in name or not group else f"{group} {name}" for name in names)
+
+
+def test_every_shape_that_programs_read_is_described() -> None:
+    assert set(_speaking_json()) <= set(_shaped())
 
 
 def test_every_exit_code_is_described() -> None:

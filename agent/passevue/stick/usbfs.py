@@ -34,7 +34,6 @@ def _number(direction: int, number: int, size: int) -> int:
 USBDEVFS_CONTROL = _number(_READ | _WRITE, 0, _CONTROL.size)
 USBDEVFS_BULK = _number(_READ | _WRITE, 2, _BULK.size)
 USBDEVFS_CLAIMINTERFACE = _number(_READ, 15, 4)
-USBDEVFS_RELEASEINTERFACE = _number(_READ, 16, 4)
 USBDEVFS_CLEAR_HALT = _number(_READ, 21, 4)
 
 GONE = "La clé a été retirée ou ne répond plus : rebranchez-la, puis recommencez."

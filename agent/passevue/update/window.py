@@ -41,13 +41,3 @@ class Window:
             if begin <= local < end:
                 return begin
         return None
-
-    def next_opening(self, now: datetime) -> datetime | None:
-        """The next opening after `now` (aware); None when no day is allowed."""
-        local = now.astimezone(self.zone).replace(tzinfo=None)
-        for ahead in range(9):
-            day = local.date() + timedelta(days=ahead)
-            begin = datetime.combine(day, self.start)
-            if day.weekday() in self.days and begin > local:
-                return begin.replace(tzinfo=self.zone)
-        return None

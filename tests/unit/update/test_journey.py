@@ -173,22 +173,6 @@ def test_the_night_of_a_clock_change_has_its_window_once() -> None:
         assert states[-1] is False
 
 
-def test_the_next_opening_is_told_in_local_time() -> None:
-    assert NIGHT.next_opening(NOON) == datetime(2026, 11, 23, 22, tzinfo=PARIS)
-    friday = datetime(2026, 11, 27, 23, tzinfo=PARIS)
-    assert NIGHT.next_opening(friday) == datetime(2026, 11, 29, 22, tzinfo=PARIS)
-    assert Window.of((), time(22), time(5), PARIS).next_opening(NOON) is None
-
-
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)), st.sets(st.sampled_from(range(7)), min_size=1))
-def test_the_next_opening_opens(at: datetime, days: set[int]) -> None:
-    window = Window(frozenset(days), time(22), time(5), PARIS)
-    opening = window.next_opening(at.replace(tzinfo=UTC))
-    assert opening is not None
-    assert opening > at.replace(tzinfo=UTC)
-    assert window.is_open(opening)
-
-
 # --- versions, the row ----------------------------------------------------------------------------------------------
 
 

@@ -82,10 +82,6 @@ class Ruleset:
     def base_chains(self, hook: str) -> list[Chain]:
         return [each for each in self.chains if each.hook == hook]
 
-    def rules_of(self, chain: Chain) -> list[NftRule]:
-        key = (chain.family, chain.table, chain.name)
-        return [each for each in self.rules if each.chain == key]
-
 
 def read_ruleset(tree: Any) -> Ruleset:
     """Raises: Unreadable when it is neither of the two forms."""
