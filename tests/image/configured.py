@@ -38,7 +38,7 @@ class Site:
         self.keys = self.pki.structure(CENTRE.id)
         self.page = self.pki.server("127.0.0.1")
         self.persons = Persons(folder / "persons")
-        self.signer = Ed25519PrivateKey.generate()
+        self.signer = _kept_key(folder / "signer")
         self.recovery = folder / "recovery-key"  # as the page has shown it
 
     @property
@@ -141,6 +141,13 @@ class Site:
             await machine.console.run(
                 "sh", "-c", f"until systemctl -q is-active passevue-{zone}; do sleep 1; done", timeout_s=300
             )
+
+
+def _kept_key(file: Path) -> Ed25519PrivateKey:
+    """The same one for as long as the box that trusts it is kept."""
+    if not file.exists():
+        file.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    return Ed25519PrivateKey.from_private_bytes(file.read_bytes())
 
 
 async def put(machine: Machine, path: str, data: bytes, *, mode: str = "0640", owner: str = "root:passevue") -> None:

@@ -139,13 +139,13 @@ async def test_a_start_that_nobody_signed_for_is_told_and_the_data_stay_shut(lab
     assert told in verdict.observed
 
 
-async def answers_from_outside(box: Machine, port: int, *, tls: bool = False) -> bool:
-    """Whether a port of the guest that is not forwarded otherwise says anything to this host."""
+async def answers_from_outside(box: Machine, port: int, *, tls: bool = False, wire: str = "net0") -> bool:
+    """Whether a port of the guest that is not forwarded otherwise says anything to this host, by that cable."""
     here = free_port()
     unchecked = ssl.create_default_context() if tls else None
     if unchecked is not None:
         unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
-    await box.qmp.type(f"hostfwd_add tcp:127.0.0.1:{here}-:{port}")
+    await box.qmp.type(f"hostfwd_add {wire} tcp:127.0.0.1:{here}-:{port}")
     try:
         async with asyncio.timeout(60 if tls else 20):
             reader, writer = await asyncio.open_connection("127.0.0.1", here, ssl=unchecked)
@@ -159,7 +159,7 @@ async def answers_from_outside(box: Machine, port: int, *, tls: bool = False) ->
     except (OSError, TimeoutError):
         return False
     finally:
-        await box.qmp.type(f"hostfwd_remove tcp:127.0.0.1:{here}")
+        await box.qmp.type(f"hostfwd_remove {wire} tcp:127.0.0.1:{here}")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

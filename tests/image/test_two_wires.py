@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import json
 
+from pynetdicom import AE
+
 from tests.image.lab import BOOT_S, Lab, settled
 from tests.image.machine import HOST, Hardware, Machine
 from tests.image.sticks import admin_of
 from tests.image.test_power_cuts import messages
-from tests.image.test_sabotage import look
+from tests.image.test_sabotage import answers_from_outside, look
 from tests.image.waiting import eventually
 from tests.peers.ports import free_port
 from tests.peers.ris import Ledger, Ris
@@ -57,20 +59,16 @@ async def reaches(machine: Machine, zone: str, *targets: str) -> set[str]:
     return {target for target, answer in lines if answer == "yes"}
 
 
-async def opens(port: int) -> bool:
-    """Whether somebody answers behind a forwarded port: QEMU itself takes every connection."""
-    try:
-        async with asyncio.timeout(20):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(b"\x16\x03\x01\x00\x02\x01\x00" * 20)  # no TLS, and no HL7: both are answered or ended
-                return bool(await reader.read(1))
-            finally:
-                writer.transport.abort()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
-    except (OSError, TimeoutError):
-        return False
+def associated(port: int) -> bool:
+    """Whether the box answers a modality, whatever it says. Blocks."""
+    modality = AE(ae_title="MODALITE")
+    modality.add_requested_context("1.2.840.10008.1.1")
+    modality.acse_timeout = modality.connection_timeout = 60
+    association = modality.associate("127.0.0.1", port)
+    answered = bool(association.is_established or association.is_rejected)
+    if association.is_established:
+        association.release()
+    return answered
 
 
 async def acknowledged(port: int) -> bool:
@@ -112,14 +110,16 @@ async def test_each_cable_has_its_own_side_and_one_that_nobody_named_is_down(lab
         await eventually(lambda: addresses(machine), lambda now: now == {"10.0.2.15/24", "10.0.3.15/24"}, BOOT_S, 3)
         assert [await is_up(machine, number) for number in range(3)] == [True, True, False]
         await machine.serves("/healthz", BOOT_S)
-        assert await acknowledged(machine.ports["ris"])
 
-        outside = {443: free_port(), 2575: free_port(), 11112: free_port()}
-        for guest, here in outside.items():
-            await machine.qmp.type(f"hostfwd_add net1 tcp:127.0.0.1:{here}-:{guest}")
-        assert await opens(machine.ports["page"])
-        assert {guest for guest, here in outside.items() if await opens(here)} == set()
-        assert not await acknowledged(outside[2575])
+        assert await answers_from_outside(machine, 443, tls=True, wire="net0")
+        assert not await answers_from_outside(machine, 443, tls=True, wire="net1")
+        ris, modality = free_port(), free_port()
+        await machine.qmp.type(f"hostfwd_add net1 tcp:127.0.0.1:{ris}-:2575")
+        await machine.qmp.type(f"hostfwd_add net1 tcp:127.0.0.1:{modality}-:11112")
+        assert await acknowledged(machine.ports["ris"])
+        assert not await acknowledged(ris)
+        assert await asyncio.to_thread(associated, machine.ports["modality"])
+        assert not await asyncio.to_thread(associated, modality)
 
         targets = (f"{OUTSIDE}:{dmp}", f"{HOST}:{dmp}", f"{HOST}:{pacs}", f"{OUTSIDE}:{pacs}", f"{OUTSIDE}:{other}")
         assert await reaches(machine, "national", *targets) == {f"{OUTSIDE}:{dmp}", f"{HOST}:{pacs}"}
