@@ -1,7 +1,6 @@
-"""What stands on the guest's own screen (tty1), read from inside; and its picture, as QEMU draws it."""
+"""What stands on the guest's own screen (tty1), read from inside."""
 
 import re
-from pathlib import Path
 
 from tests.image.machine import Machine
 
@@ -23,7 +22,3 @@ def code_on(text: str) -> str:
 def digits_on(text: str) -> str:
     """Without what groups them."""
     return re.sub(r"[\s:]", "", text).lower()
-
-
-async def picture(machine: Machine, file: Path) -> None:
-    await machine.qmp.execute("screendump", filename=str(file), format="png")

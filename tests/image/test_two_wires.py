@@ -10,6 +10,7 @@ from pynetdicom import AE
 
 from tests.image.lab import BOOT_S, Lab, settled
 from tests.image.machine import HOST, Hardware, Machine
+from tests.image.screen import screen
 from tests.image.sticks import admin_of
 from tests.image.test_power_cuts import messages
 from tests.image.test_sabotage import answers_from_outside, look
@@ -110,6 +111,9 @@ async def test_each_cable_has_its_own_side_and_one_that_nobody_named_is_down(lab
         await eventually(lambda: addresses(machine), lambda now: now == {"10.0.2.15/24", "10.0.3.15/24"}, BOOT_S, 3)
         assert [await is_up(machine, number) for number in range(3)] == [True, True, False]
         await machine.serves("/healthz", BOOT_S)
+        shown = await screen(machine)
+        assert "https://10.0.2.15/" in shown
+        assert "10.0.3.15" not in shown, "there is no page"
 
         assert await answers_from_outside(machine, 443, tls=True, wire="net0")
         assert not await answers_from_outside(machine, 443, tls=True, wire="net1")

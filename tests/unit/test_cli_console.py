@@ -30,7 +30,7 @@ import sys
 from pathlib import Path
 from passevue.cli.console import console
 box = Path(sys.argv[1])
-sys.exit(console(box, box / "data", box / "routes", look_s=60))
+sys.exit(console(box, box / "data", box / "net", look_s=60))
 """
 NEVER = {
     "aiohttp", "asyncio", "cryptography", "pydantic", "rich", "segno", "sqlalchemy", "ssl", "structlog", "typer",
@@ -43,7 +43,7 @@ def box(tmp_path: Path) -> Path:
     for path, content in [
         ("etc/machine-id", "7f3a90c122be00000000000000000000\n"),
         ("usr/lib/os-release", "IMAGE_ID=passevue\nIMAGE_VERSION=1.4.2\n"),
-        ("routes", TRIE),
+        ("net/fib_trie", TRIE),
     ]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content)
@@ -51,7 +51,7 @@ def box(tmp_path: Path) -> Path:
 
 
 def show(box: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    assert console(box, box / "data", box / "routes", look_s=0) == 0
+    assert console(box, box / "data", box / "net", look_s=0) == 0
     return capsys.readouterr().out.removeprefix(CLEAR)
 
 
@@ -118,14 +118,14 @@ def terminal(box: Path) -> Iterator[Terminal]:
 
 
 def test_what_changes_while_it_looks_is_drawn_anew_and_nothing_of_before_stays(box: Path, terminal: Terminal) -> None:
-    (box / "routes").write_text("")
+    (box / "net/fib_trie").write_text("")
     first, _ = first_certificate(box / "data/page", "first")
     account = LocalAccount(box / "data")
     asyncio.run(account.start())
     code = account.code()
     shown = terminal.waits_for(lambda text: code in text and "câble" in text)
     assert fingerprint(first)[:4].upper() in shown
-    (box / "routes").write_text(TRIE)
+    (box / "net/fib_trie").write_text(TRIE)
     shown = terminal.waits_for(lambda text: "https://192.168.1.50/" in text)
     assert "câble" not in shown
     assert asyncio.run(account.claim(bytearray(code.encode()), bytearray(PASSWORD), datetime.now(UTC)))
@@ -134,12 +134,31 @@ def test_what_changes_while_it_looks_is_drawn_anew_and_nothing_of_before_stays(b
     (box / "data" / CONFIG).write_text(f'[page.tls]\ncertificate = "{own.name}"\n')
     shown = terminal.waits_for(lambda text: fingerprint(own)[:4].upper() in text)
     assert fingerprint(first)[:4].upper() not in shown
-    (box / "routes").write_text("")
+    (box / "net/fib_trie").write_text("")
     terminal.waits_for(lambda text: "câble" in text and "https" not in text)
 
 
+ROUTE = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+enp0s9\t00000000\t0203000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+enp0s3\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
+enp0s2\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""  # as Linux writes it
+
+
+@pytest.mark.parametrize(("outside", "shown"), [("enp0s2", False), ("enp0s9", True), ("enp0s3", True), (None, True)])
+def test_with_two_cables_the_outside_one_leads_to_no_page(
+    box: Path, capsys: pytest.CaptureFixture[str], outside: str | None, shown: bool
+) -> None:
+    (box / "net/route").write_text(ROUTE)
+    if outside:
+        (box / "data/config").mkdir(parents=True)
+        (box / "data" / CONFIG).write_text(f'[network.outside]\ninterface = "{outside}"\n')
+    assert ("https://192.168.1.50/" in show(box, capsys)) == shown
+
+
 def test_a_screen_that_is_true_is_left_alone(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert console(box, box / "data", box / "routes", look_s=2.5) == 0
+    assert console(box, box / "data", box / "net", look_s=2.5) == 0
     assert capsys.readouterr().out.count(CLEAR) == 1
 
 

@@ -13,6 +13,12 @@ MAX_BYTES = 1 << 20  # as `config` has it
 
 def path_in(config_path: Path, *keys: str) -> Path | None:
     """The file or folder of that key, beside the configuration unless it says more; None without one. Blocks."""
+    found = text_in(config_path, *keys)
+    return None if found is None else config_path.parent / found
+
+
+def text_in(config_path: Path, *keys: str) -> str | None:
+    """The text of that key; None without one. Blocks."""
     found: Any
     try:
         with config_path.open("rb") as file:
@@ -21,4 +27,4 @@ def path_in(config_path: Path, *keys: str) -> Path | None:
             found = found[key]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return config_path.parent / found if isinstance(found, str) else None
+    return found if isinstance(found, str) else None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"  # RFC 7468
+_NONE = "00000000"  # no gateway
 _LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 
 
@@ -73,6 +74,24 @@ def addresses(fib_trie: str) -> tuple[str, ...]:
         elif words[:3] == ["/32", "host", "LOCAL"] and leaf not in found and _shown(leaf):
             found.append(leaf)
     return tuple(found)
+
+
+def but_of(wire: str, found: Sequence[str], route: str) -> tuple[str, ...]:
+    """Without the addresses of a wire on which the page does not answer (NET-07), by /proc/net/route: the networks that
+    lie on it, in hexadecimal as the kernel keeps them on this processor.
+    """
+    lines = [line.split() for line in route.splitlines()[1:]]
+    near = [_network(line[1], line[7]) for line in lines if len(line) > 7 and line[0] == wire and line[2] == _NONE]
+    return tuple(
+        each
+        for each in found
+        if not any(ipaddress.ip_address(each) in network for network in near if network.prefixlen)
+    )
+
+
+def _network(destination: str, mask: str) -> ipaddress.IPv4Network:
+    address, bits = (ipaddress.IPv4Address(bytes.fromhex(each)[::-1]) for each in (destination, mask))
+    return ipaddress.IPv4Network(f"{address}/{bits}", strict=False)
 
 
 def _shown(address: str) -> bool:
