@@ -18,9 +18,10 @@ __all__ = ["admin", "desk"]
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
 async def test_the_stick_is_followed_to_its_end(desk: FrontDesk, admin: Browser, scripts: bool, tmp_path: Path) -> None:
-    more, goes_on = asyncio.Event(), asyncio.Event()
+    begins, more, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await begins.wait()
         writer.write(wire.frame(Kind.FILE, {"field": "bundle", "size": 8}) + wire.frame(Kind.DATA, b"half"))
         await more.wait()
         writer.write(wire.frame(Kind.DATA, b"re"))
@@ -38,16 +39,15 @@ async def test_the_stick_is_followed_to_its_end(desk: FrontDesk, admin: Browser,
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         await page.goto("/site/machine")
         await page.locator("#update").get_by_role("button", name="Lire la clé USB").click()
-        await page.get_by_text("50 % · laissez-la branchée").wait_for()
+        await page.get_by_text("0 % · laissez-la branchée.", exact=True).wait_for()
+        begins.set()
+        await page.get_by_text("50 % · laissez-la branchée.", exact=True).wait_for()
         if scripts:
             await check(page, "reading")
             more.set()
             await page.locator("#announce", has_text="Lecture de la clé : 75 %").wait_for(state="attached")
         more.set()
         goes_on.set()
-        if not scripts:
-            await asyncio.sleep(1)
-            await page.reload()
         await page.locator("#notice", has_text="C’est demandé").wait_for()
         if scripts:
             await check(page, "read")
