@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from passevue.provision import configure, package, recovery
 from passevue.provision.configure import Desk as RootDesk
 from passevue.stick import wire
 from passevue.stick.wire import Kind
-from passevue.update.journey import begun
+from passevue.update.journey import State, begun, cancelled
 from passevue.update.machine import Machine
 from passevue.update.orders import Order, Orders, Wish
 from passevue.update.row_file import RowFile
@@ -174,6 +175,37 @@ async def test_an_update_that_waits_is_postponed_or_cancelled_from_the_page(desk
     assert await ordered(desk, Wish.CANCEL) is not None
 
 
+async def test_an_update_is_followed_from_its_order_to_its_end(desk: FrontDesk, admin: Browser) -> None:
+    rows = RowFile(box(desk))
+    live = 'data-events="/site/machine/events/update"'
+    assert "C’est demandé" in await admin.send("/site/machine/update", now="yes", bundle=b"a bundle")
+    shown = await admin.get("/site/machine")
+    assert live in shown, "nobody has taken the order yet"
+    order = await ordered(desk, Wish.INSTALL)
+    assert order is not None
+    row = begun(order.id, "b.raucb", "1.5.0", "1.4.2", order.by, desk.clock(), kind="feature", now=True)
+    async with asyncio.timeout(60), admin.events("/site/machine/events/update") as events:
+        assert "Une mise à jour est demandée" in (await anext(events))[1]
+        await asyncio.to_thread(rows.write, replace(row, state=State.WRITING, percent=40))
+        name, part = await anext(events)
+        assert (name, 'value="40"' in part, '25 %">' in part) == ("part", True, True)
+        await asyncio.to_thread(rows.write, replace(row, state=State.WRITTEN))
+        assert "redémarrera dès" in (await anext(events))[1]
+        assert live in await admin.get("/site/machine")
+        await asyncio.to_thread(rows.write, replace(row, state=State.DONE))
+        assert [each async for each in events] == [("go", "/site/machine")]
+    assert live not in await admin.get("/site/machine")
+
+
+async def test_what_was_cancelled_is_no_longer_asked_for(desk: FrontDesk, admin: Browser) -> None:
+    await admin.send("/site/machine/update", now="yes", bundle=b"a bundle")
+    order = await ordered(desk, Wish.INSTALL)
+    assert order is not None
+    row = begun(order.id, "b.raucb", "1.5.0", "1.4.2", order.by, desk.clock(), kind="feature", now=False)
+    await asyncio.to_thread(RowFile(box(desk)).write, cancelled(row, desk.clock()))
+    assert "a été annulée" in await admin.get("/site/machine")
+
+
 async def test_a_bundle_is_kept_while_nobody_knows_whether_it_waits(desk: FrontDesk, admin: Browser) -> None:
     def waits() -> Path:
         path, file = Orders(box(desk)).draft(".raucb")
@@ -285,6 +317,16 @@ async def test_the_recovery_key_is_shown_to_who_types_the_password_again(
     assert SECRET not in await admin.post("/site/machine/recovery", act="show", password=PASSWORD)
 
 
+async def test_a_recovery_key_that_is_shown_does_not_go_by_itself(desk: FrontDesk, admin: Browser, root: None) -> None:
+    row = begun("1", "b.raucb", "1.5.0", "1.4.2", "site-admin", desk.clock(), kind="feature", now=True)
+    await asyncio.to_thread(RowFile(box(desk)).write, replace(row, state=State.WRITING))
+    assert 'http-equiv="refresh"' in await admin.get("/site/machine")
+    shown = await admin.post("/site/machine/recovery", act="show", password=PASSWORD)
+    assert SECRET in shown
+    assert 'http-equiv="refresh"' not in shown
+    assert 'data-events="/session/events"' in shown
+
+
 def stick(desk: FrontDesk, **files: bytes) -> AbstractContextManager[list[str]]:
     """The box's reader with a stick in it: `box_toml` is called box.toml there."""
     named = {name.replace("_", "."): content for name, content in files.items()}
@@ -363,10 +405,10 @@ async def test_while_a_stick_is_read_the_page_shows_how_far_and_reads_no_other(d
     async with await asyncio.start_unix_server(slow, str(desk.folder / "stick.sock")):
         await admin.post("/site/machine/update/stick")
         shown = await admin.until("/site/machine", 'value="50"')
-        assert 'data-events="/site/machine/events"' in shown
+        assert 'data-events="/site/machine/events/stick"' in shown
         assert 'name="bundle"' not in shown, "no second update meanwhile"
         assert "déjà en cours" in await admin.post("/site/machine/update/stick")
-        async with asyncio.timeout(20), admin.events("/site/machine/events") as events:
+        async with asyncio.timeout(20), admin.events("/site/machine/events/stick") as events:
             name, part = await anext(events)
             assert (name, "50 %" in part) == ("part", True)
             goes_on.set()
@@ -388,7 +430,7 @@ async def test_a_stick_that_outlives_its_session_orders_nothing(desk: FrontDesk,
 
     async with await asyncio.start_unix_server(slow, str(desk.folder / "stick.sock")):
         await admin.post("/site/machine/update/stick")
-        async with asyncio.timeout(20), admin.events("/site/machine/events") as events:
+        async with asyncio.timeout(20), admin.events("/site/machine/events/stick") as events:
             await admin.post("/sign-out")
             assert [each async for each in events][-1] == ("go", "/sign-in")
         goes_on.set()

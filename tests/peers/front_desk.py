@@ -301,8 +301,8 @@ class Browser:
     async def update_from_stick(self, within_s: float = 20, **fields: str) -> str:
         """Have the stick in the box read; what the machine's page says once it is."""
         text = await self.post("/site/machine/update/stick", **fields)
-        while 'data-events="/site/machine/events"' in text:
-            async with asyncio.timeout(within_s), self.events("/site/machine/events") as events:
+        while 'data-events="/site/machine/events/stick"' in text:
+            async with asyncio.timeout(within_s), self.events("/site/machine/events/stick") as events:
                 said = [each async for each in events]
             assert said[-1] == ("go", "/site/machine")
             text = await self.get("/site/machine")

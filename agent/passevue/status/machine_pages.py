@@ -5,7 +5,8 @@ only.
     POST /site/machine/update          a bundle; `now`, `security`
     POST /site/machine/update/{postpone,cancel}
     POST /site/machine/update/stick    the same from the USB stick in the box; `now`
-    GET  /site/machine/events          how far that is, live
+    GET  /site/machine/events/{stick,update}
+                                       how far it is, live
     POST /site/machine/configuration   a provisioning file and its signature
     POST /site/machine/configuration/stick
     POST /site/machine/recovery        the site password; show or noted
@@ -39,7 +40,7 @@ from passevue.status.front import Front, asked, see_other
 from passevue.status.live import Live
 from passevue.status.notices import Notice, notice_of
 from passevue.status.people_view import machine as machine_view
-from passevue.status.people_view import stick_part
+from passevue.status.people_view import stick_part, update_part
 from passevue.status.refusals import Way, reason_of
 from passevue.status.roles import Role
 from passevue.status.session import Session
@@ -62,6 +63,7 @@ ANSWER_S = 130.0
 UPDATE, CONFIGURATION = "update-refused", "configuration-refused"
 """In the audit trail, as where an order is refused."""
 NO_ANSWER = "Le boîtier n’a pas répondu à temps. Ne le coupez pas : attendez cinq minutes, puis recommencez."
+ORDERED = "Une mise à jour est demandée : son fichier va être vérifié."
 UNKNOWN = "L’état de la mise à jour ne se lit pas : prévenez votre support."
 BUNDLE = {"bundle": Wanted(".raucb", 1 << 30, "Ce fichier est trop gros pour une mise à jour.", 0o640)}
 DOCUMENT = {
@@ -83,6 +85,30 @@ class Desk:
     stick: Path = SOCKET  # of who reads USB sticks
 
 
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """Its row, whether that could be read, and whether one is asked for that the host zone has not looked at yet."""
+
+    row: Row
+    known: bool = True
+    ordered: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """By itself, and soon."""
+        return self.ordered or not (self.over or self.row.state is State.WAITING)
+
+    @property
+    def over(self) -> bool:
+        return self.row.state in OVER
+
+    @property
+    def sentence(self) -> str:
+        if not self.known:
+            return UNKNOWN
+        return ORDERED if self.ordered else sentence(self.row)
+
+
 class MachinePages:
     """Handlers."""
 
@@ -101,7 +127,7 @@ class MachinePages:
         app.router.add_post(f"{HOME}/update", self._update)
         app.router.add_post(f"{HOME}/update/{{act:postpone|cancel}}", self._change)
         app.router.add_post(f"{HOME}/update/stick", self._update_from_stick)
-        app.router.add_get(f"{HOME}/events", self._watch)
+        app.router.add_get(f"{HOME}/events/{{what:stick|update}}", self._watch)
         app.router.add_post(f"{HOME}/configuration", self._configure)
         app.router.add_post(f"{HOME}/configuration/stick", self._configure_from_stick)
         app.router.add_post(f"{HOME}/recovery", self._recovery)
@@ -116,29 +142,40 @@ class MachinePages:
         return await self._page(request, session)
 
     async def _page(self, request: web.Request, session: Session, recovery: str = "") -> web.Response:
-        row, said = await asyncio.to_thread(self._swept)
+        update, number = await asyncio.to_thread(lambda: (self._swept(), number_in_place(self._desk.data_dir)))
+        follows = self._followed(update) if not recovery else ""  # a key that is being copied does not go by itself
         shown = {
-            "update": {"sentence": said, "waits": row.state is State.WAITING, "busy": row.state not in OVER,
-                       "written": row.writes > 0,
-                       "wrong": row.state in (State.FAILED, State.UNDONE), "detail": row.detail, "code": row.code,
-                       "deadline": row.deadline, "postponed": row.postponed},
-            "number": await asyncio.to_thread(number_in_place, self._desk.data_dir),
+            "update": _shown(update),
+            "number": number,
             "serial": self._desk.serial,
             "recovery": recovery,
             "percent": self._transfer.percent if self._transfer.runs else None,
-        }  # fmt: skip
-        events = f"{HOME}/events" if self._transfer.runs else "/session/events"
+            "follows": follows,
+        }
+        events = f"{HOME}/events/{follows}" if follows else "/session/events"
         frame = self._front.frame(request, session=session, events=events)
         return self._front.answer(request, machine_view(frame, shown))
 
-    def _swept(self) -> tuple[Row, str]:
-        """The update and its sentence, once what it does not need is gone; nothing goes when that cannot be known."""
+    def _swept(self) -> _Update:
+        """The update, once what it does not need is gone; nothing goes when that cannot be known."""
+        update = self._update_now()
+        if update.known:
+            self._orders.sweep({update.row.bundle} if not update.over else ())
+        return update
+
+    def _update_now(self) -> _Update:
         try:
             row = self._rows.read()
-        except BoxError:
-            return Row(), UNKNOWN
-        self._orders.sweep({row.bundle} if row.state not in OVER else ())
-        return row, sentence(row)
+            order = self._orders.take(Wish.INSTALL, self._desk.clock(), (row.order,)) if row.state in OVER else None
+        except (BoxError, OSError):
+            return _Update(Row(), known=False)
+        return _Update(row, ordered=order is not None)
+
+    def _followed(self, update: _Update) -> str:
+        """What goes on by itself, so that the page follows it: the stick before the update. "" for nothing."""
+        if self._transfer.runs:
+            return "stick"
+        return "update" if update.goes_on else ""
 
     # --- acts
 
@@ -238,20 +275,24 @@ class MachinePages:
     # --- live
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        """How far the stick is, until it is read or the session ends; looking at it keeps no session alive."""
-        session = self._front.session(request, touch=False)
+        """How far it is, until something else is to be followed or the session ends; to look keeps no session alive."""
+        session, what = self._front.session(request, touch=False), request.match_info["what"]
         async with self._live.view(request) as stream:
             shown = ""
-            while _lives(session) and self._transfer.runs and self._live.goes_on(stream):
-                html = stick_part(self._front.live_frame(request, ""), self._transfer.percent)
+            while _lives(session) and self._live.goes_on(stream):
+                update = await asyncio.to_thread(self._update_now)
+                if self._followed(update) != what:
+                    break
+                frame, stick = self._front.live_frame(request, ""), what == "stick"
+                html = stick_part(frame, self._transfer.percent) if stick else update_part(frame, _shown(update))
                 if html != shown:
                     await stream.send("part", html)
                     shown = html
                 await stream.beat()
-                await self._live.pause(self._transfer.over.wait())
+                await self._live.pause(self._transfer.over.wait() if stick else self._live.stopping.wait())
             if not _lives(session):
                 await stream.send("go", f"/sign-in{asked(request)}")
-            elif not self._transfer.runs:
+            elif self._live.goes_on(stream):
                 await stream.send("go", f"{HOME}{asked(request)}")
         return stream.response
 
@@ -330,6 +371,24 @@ class _Told:
         if isinstance(error, BoxError):
             self._session.notice = _refused(error)
             raise see_other(self._request, HOME) from None
+
+
+def _shown(update: _Update) -> dict[str, Any]:
+    """An update as `machine.html` and its live part, `update_part.html`, show it."""
+    row = update.row
+    return {
+        "sentence": update.sentence,
+        "waits": row.state is State.WAITING,
+        "busy": not update.over,
+        "writes": row.state is State.WRITING,
+        "percent": row.percent,
+        "written": row.writes > 0,
+        "wrong": row.state in (State.FAILED, State.UNDONE) and not update.ordered,
+        "detail": row.detail,
+        "code": row.code,
+        "deadline": row.deadline,
+        "postponed": row.postponed,
+    }
 
 
 def _refused(error: BoxError) -> Notice:

@@ -230,8 +230,13 @@ def machine(frame: Frame, shown: Mapping[str, Any]) -> str:
 
 
 def stick_part(frame: Frame, percent: int) -> str:
-    """How far a file from the stick is: the live part of `machine`."""
+    """How far a file from the stick is: a live part of `machine`."""
     return _render("stick_part.html", frame, {"percent": percent})
+
+
+def update_part(frame: Frame, update: Mapping[str, Any]) -> str:
+    """Where the update is: a live part of `machine`."""
+    return _render("update_part.html", frame, {"update": update})
 
 
 def contents(frame: Frame, shown: Mapping[str, Any]) -> str:

@@ -218,6 +218,6 @@ def cancelled(row: Row, now: datetime) -> Row:
             hint = "Trop tard pour annuler : la mise à jour a commencé."
         raise Refused("not-waiting", f"the update is {row.state}, written {row.writes} times", hint=hint)
     return Row(
-        State.IDLE, since=now, code="602", detail="cancelled by a person",
+        State.IDLE, row.order, since=now, code="602", detail="cancelled by a person",
         version=row.version, version_before=row.version_before, by=row.by,
     )  # fmt: skip

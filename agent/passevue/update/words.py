@@ -5,7 +5,7 @@ from passevue.update.journey import Row, State
 _SENTENCES = {
     State.IDLE: "Aucune mise à jour en cours.",
     State.WAITING: "La version {version} attend la plage horaire des mises à jour.",
-    State.WRITING: "La version {version} s’écrit à côté de l’actuelle ({percent} %).",
+    State.WRITING: "La version {version} s’écrit à côté de l’actuelle ({percent} %).",
     State.WRITTEN: "La version {version} est prête : l’appareil redémarrera dès qu’il sera au calme.",
     State.REBOOTING: "L’appareil redémarre sur la version {version}.",
     State.PROVING: "La version {version} tourne ; l’appareil vérifie que tout répond avant de la garder.",

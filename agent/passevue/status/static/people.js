@@ -10,7 +10,7 @@ function renew(html) {
   const typing = document.activeElement;
   const elsewhere = typing && typing !== document.body && typing.id !== "notice" && !shown.contains(typing);
   shown.replaceWith(document.adoptNode(fresh));
-  announce.textContent = fresh.dataset.say;
+  if (announce.textContent !== fresh.dataset.say) announce.textContent = fresh.dataset.say;
   if (!elsewhere) fresh.querySelector("input:not([type=hidden])")?.focus();
 }
 
