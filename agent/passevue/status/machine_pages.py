@@ -166,10 +166,15 @@ class MachinePages:
     def _update_now(self) -> _Update:
         try:
             row = self._rows.read()
-            order = self._orders.take(Wish.INSTALL, self._desk.clock(), (row.order,)) if row.state in OVER else None
-        except (BoxError, OSError):
+        except BoxError:
             return _Update(Row(), known=False)
-        return _Update(row, ordered=order is not None)
+        return _Update(row, ordered=row.state in OVER and self._ordered(row.order))
+
+    def _ordered(self, before: str) -> bool:
+        try:
+            return self._orders.take(Wish.INSTALL, self._desk.clock(), (before,)) is not None
+        except (BoxError, OSError):
+            return False  # no order of this page: the host zone says what it thinks of it
 
     def _followed(self, update: _Update) -> str:
         """What goes on by itself, so that the page follows it: the stick before the update. "" for nothing."""
