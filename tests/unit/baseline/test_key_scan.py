@@ -18,6 +18,7 @@ from tests.peers.pki import Family, Pki
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 PKCS8, OPENSSL = serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL
 PLAIN = serialization.NoEncryption()
+OURS = [Path(__file__).parents[3] / folder for folder in ("agent/passevue", "systemd", "hw")]
 KEYS = {"rsa": rsa.generate_private_key(65537, 2048), "ec": ec.generate_private_key(ec.SECP256R1())}
 
 
@@ -26,6 +27,13 @@ def put(root: Path, path: str, content: bytes) -> Path:
     at.parent.mkdir(parents=True, exist_ok=True)
     at.write_bytes(content)
     return at
+
+
+def test_what_a_box_is_made_of_holds_nothing_that_looks_like_one() -> None:
+    """Of ours: the agent with its pages of text, and what the units come with. The image's test sees all the rest."""
+    ours = [path for folder in OURS for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    assert len(ours) > 300
+    assert [path for path in ours if is_private_key(path.read_bytes()[:HEAD], short=False)] == []
 
 
 @pytest.mark.parametrize("kind", KEYS)
